@@ -1,0 +1,35 @@
+//! The ground of the relay: types that cannot hold nonsense, and every decision as a function of values.
+//!
+//! Promise: nothing in here reads a clock, draws a random number, waits, or touches a disk or a socket. The
+//! present time and the jitter arrive as arguments, so a test replays a week of retries in a moment and a store
+//! may run a decision again without changing its outcome.
+
+mod breaker;
+mod callback;
+mod delivery;
+mod event;
+mod ids;
+mod retry;
+mod routing;
+mod secret;
+mod time;
+mod user;
+mod verdict;
+mod verification;
+
+pub use breaker::{Breaker, BreakerChange};
+pub use callback::{Arrival, Callback, SignCheck, Trust};
+pub use delivery::{
+    AbandonReason, Attempt, Delivery, DeliveryPolicy, DeliveryState, FailureClass, Outcome,
+};
+pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
+pub use ids::{CallbackId, EndpointName, EventId, InvalidId, MerchantNo, UserId};
+pub use retry::{Jitter, Schedule, ScheduleError};
+pub use routing::{EventFilter, Route, Routing};
+pub use secret::{Secret, Secrets};
+pub use time::Timestamp;
+pub use user::{LastVerdict, UserState};
+pub use verdict::{Answer, QueryFailure, Status, Verdict};
+pub use verification::{
+    Settled, Verification, VerificationState, VerifyLane, VerifyPhase, VerifyPolicy,
+};

@@ -1,0 +1,155 @@
+//! Leaving the provider alone while it fails as a whole.
+
+use std::time::Duration;
+
+use super::Timestamp;
+
+/// Failures in a row that open it (contract §5).
+const OPENS_AFTER: u32 = 5;
+/// The first probe after opening.
+const FIRST_PROBE: Duration = Duration::from_secs(2);
+/// The longest wait between probes.
+const LONGEST_PROBE: Duration = Duration::from_secs(60);
+
+/// Five failures in a row open it; then one probe at a time, after 2 s, doubling to a minute; the first answer closes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Breaker {
+    /// Queries go out.
+    #[default]
+    Fine,
+    /// Queries go out, but the latest ones failed.
+    Shaky {
+        /// Failures in a row, fewer than five.
+        failures: u32,
+    },
+    /// Nothing goes out but a probe at a time.
+    Open {
+        /// Since when.
+        since: Timestamp,
+        /// The wait before the next probe.
+        wait: Duration,
+        /// When the next probe may go out.
+        probe_at: Timestamp,
+    },
+}
+
+/// What changed by an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerChange {
+    /// Nothing to tell.
+    None,
+    /// The provider is down.
+    Opened,
+    /// The provider is back.
+    Closed,
+}
+
+impl Breaker {
+    /// When the next query may go out: `None` at once, else the next probe's time.
+    #[must_use]
+    pub const fn closed_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open { probe_at, .. } => Some(*probe_at),
+            Self::Fine | Self::Shaky { .. } => None,
+        }
+    }
+
+    /// Whether it is open.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+
+    /// Takes in one answer: `down` when it speaks of the provider as a whole.
+    #[must_use]
+    pub fn observe(self, down: bool, now: Timestamp) -> (Self, BreakerChange) {
+        match (self, down) {
+            (Self::Open { .. }, false) => (Self::Fine, BreakerChange::Closed),
+            (_, false) => (Self::Fine, BreakerChange::None),
+            (
+                Self::Open {
+                    since,
+                    wait,
+                    probe_at,
+                },
+                true,
+            ) => {
+                // Answers of queries that were out when it opened are not probes and do not lengthen the wait.
+                if now < probe_at {
+                    return (self, BreakerChange::None);
+                }
+                let wait = wait.saturating_mul(2).min(LONGEST_PROBE);
+                (
+                    Self::Open {
+                        since,
+                        wait,
+                        probe_at: now.plus(wait),
+                    },
+                    BreakerChange::None,
+                )
+            }
+            (before, true) => {
+                let failures = if let Self::Shaky { failures } = before {
+                    failures + 1
+                } else {
+                    1
+                };
+                if failures < OPENS_AFTER {
+                    return (Self::Shaky { failures }, BreakerChange::None);
+                }
+                let open = Self::Open {
+                    since: now,
+                    wait: FIRST_PROBE,
+                    probe_at: now.plus(FIRST_PROBE),
+                };
+                (open, BreakerChange::Opened)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_probes_double_to_a_minute() {
+        let mut now = Timestamp::from_millis(0);
+        let mut breaker = Breaker::default();
+        let mut waits = Vec::new();
+        for round in 1..=12 {
+            let (next, change) = breaker.observe(true, now);
+            breaker = next;
+            assert_eq!(change == BreakerChange::Opened, round == 5);
+            if let Some(probe_at) = breaker.closed_until() {
+                waits.push(probe_at.since(now).as_secs());
+                now = probe_at;
+            }
+        }
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
+        assert_eq!(
+            breaker.observe(false, now),
+            (Breaker::Fine, BreakerChange::Closed)
+        );
+    }
+
+    #[test]
+    fn an_answer_in_between_starts_the_count_again() {
+        let now = Timestamp::from_millis(0);
+        let mut breaker = Breaker::default();
+        for down in [true, true, true, true, false, true, true, true, true] {
+            breaker = breaker.observe(down, now).0;
+        }
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn late_answers_of_queries_sent_before_it_opened_do_not_lengthen_the_wait() {
+        let now = Timestamp::from_millis(0);
+        let mut breaker = Breaker::default();
+        for _ in 0..9 {
+            breaker = breaker.observe(true, now).0;
+        }
+        assert_eq!(breaker.closed_until().map(Timestamp::as_millis), Some(2000));
+    }
+}

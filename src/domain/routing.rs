@@ -1,0 +1,119 @@
+//! Which endpoint hears of what.
+
+use super::{EndpointName, Event, EventContent, EventKind, MerchantNo};
+
+/// Which kinds an endpoint subscribes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFilter(Vec<EventKind>);
+
+impl EventFilter {
+    /// Reads patterns: a kind's name, a family (`kyc.*`, `relay.*`, `relay.endpoint.*`) or `*`.
+    ///
+    /// # Errors
+    /// The index of the first pattern that names no kind at all.
+    pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Self, usize> {
+        let mut kinds = Vec::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            let matched: Vec<EventKind> = EventKind::ALL
+                .into_iter()
+                .filter(|kind| matches(pattern.as_ref(), kind.as_str()))
+                .collect();
+            if matched.is_empty() {
+                return Err(index);
+            }
+            kinds.extend(matched);
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(Self(kinds))
+    }
+
+    /// What an endpoint hears that does not say: the final results.
+    #[must_use]
+    pub fn final_results() -> Self {
+        Self(vec![EventKind::KycApproved, EventKind::KycRejected])
+    }
+
+    /// Whether this kind is subscribed to.
+    #[must_use]
+    pub fn wants(&self, kind: EventKind) -> bool {
+        self.0.contains(&kind)
+    }
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some("") => true,
+        Some(family) => family.ends_with('.') && name.starts_with(family),
+        None => pattern == name,
+    }
+}
+
+/// One endpoint's subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The endpoint.
+    pub endpoint: EndpointName,
+    /// The kinds it wants.
+    pub events: EventFilter,
+    /// The merchants it wants; empty: all.
+    pub merchants: Vec<MerchantNo>,
+    /// Whether a user's results go to it one after the other.
+    pub ordered: bool,
+}
+
+impl Route {
+    fn wants_of(&self, kind: EventKind, merchant: Option<&MerchantNo>) -> bool {
+        // News that concern no merchant (an endpoint is down) go to whoever subscribes to them.
+        let of_merchant =
+            merchant.is_none_or(|m| self.merchants.is_empty() || self.merchants.contains(m));
+        of_merchant && self.events.wants(kind)
+    }
+}
+
+/// All subscriptions, as configured at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routing(Vec<Route>);
+
+impl Routing {
+    /// The subscriptions in the order of the file.
+    #[must_use]
+    pub const fn new(routes: Vec<Route>) -> Self {
+        Self(routes)
+    }
+
+    /// Whether anyone subscribes to this kind of this merchant.
+    #[must_use]
+    pub fn wanted(&self, kind: EventKind, merchant: Option<&MerchantNo>) -> bool {
+        self.0.iter().any(|route| route.wants_of(kind, merchant))
+    }
+
+    /// Who is to hear of `event`. An endpoint does not hear of its own failure, and a test only reaches the
+    /// endpoint under test.
+    pub fn targets<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a Route> {
+        self.0.iter().filter(move |route| match &event.content {
+            EventContent::Operational(super::OperationalEvent::Test { endpoint }) => {
+                route.endpoint == *endpoint
+            }
+            EventContent::Operational(news) if news.about_endpoint() == Some(&route.endpoint) => {
+                false
+            }
+            _ => route.wants_of(event.kind(), event.merchant()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_and_the_star_match_whole_words_only() {
+        let all = EventFilter::parse(&["*"]).expect("valid");
+        assert!(EventKind::ALL.into_iter().all(|kind| all.wants(kind)));
+        let kyc = EventFilter::parse(&["kyc.*"]).expect("valid");
+        assert!(kyc.wants(EventKind::KycUnknown) && !kyc.wants(EventKind::Test));
+        assert_eq!(EventFilter::parse(&["kyc.approved", "kyc.approve"]), Err(1));
+        assert_eq!(EventFilter::parse(&["ky*"]), Err(0));
+    }
+}

@@ -1,0 +1,406 @@
+//! Asking about one user until the answer is final, or we give up.
+//!
+//! One verification per (merchant, user). Doorbells that come meanwhile join it. A verification is a value: each
+//! function takes one and gives the next, and the store keeps whatever comes out.
+
+use std::time::Duration;
+
+use super::{Answer, QueryFailure, Schedule, Source, Timestamp, Trust};
+
+/// Which queue a verification waits in. Each merchant has one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VerifyLane {
+    /// Rung for by somebody who knows a secret, or asked about on our own account.
+    Main,
+    /// Rung for by anybody: small, so that a flood of forgeries stops nobody else.
+    Open,
+}
+
+impl VerifyLane {
+    /// The lane for this trust.
+    #[must_use]
+    pub const fn of(trust: Trust) -> Self {
+        match trust {
+            Trust::Open => Self::Open,
+            Trust::Signed | Trust::Token | Trust::Watch => Self::Main,
+        }
+    }
+}
+
+/// Where a verification stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerificationState {
+    /// To be asked about at `due`.
+    Waiting {
+        /// When.
+        due: Timestamp,
+    },
+    /// A query is out. Whoever sent it answers for it until `until`; then somebody else may ask.
+    Querying {
+        /// The end of the lease.
+        until: Timestamp,
+        /// The doorbell rang after the query was sent: its answer may be older than the news.
+        again: bool,
+    },
+}
+
+/// How long we have been at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyPhase {
+    /// Asking by the schedule; this many queries in a row gave no final verdict.
+    Seeking {
+        /// Queries without a final verdict since the latest doorbell.
+        tries: u32,
+    },
+    /// Given up on, shown and alerted; still asked about once a day.
+    Stuck {
+        /// Since when.
+        at: Timestamp,
+    },
+}
+
+/// One verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// What made us ask.
+    pub source: Source,
+    /// The best trust of all doorbells that joined.
+    pub trust: Trust,
+    /// The first doorbell, or the one that revived it: `give_up_after` counts from here.
+    pub since: Timestamp,
+    /// Queries ever sent for it; names the lease, so that a late answer of an old query settles nothing.
+    pub queries: u32,
+    /// How long we have been at it.
+    pub phase: VerifyPhase,
+    /// Where it stands.
+    pub state: VerificationState,
+}
+
+/// The rules of `[verify]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyPolicy {
+    /// The waits between queries; the last repeats.
+    pub retry: Schedule,
+    /// After this without a final verdict the verification is stuck.
+    pub give_up_after: Duration,
+    /// The same verdict within this is the same event.
+    pub duplicate_window: Duration,
+}
+
+/// How often a stuck user is still asked about.
+const STUCK_POLL: Duration = Duration::from_secs(24 * 3600);
+
+/// What becomes of a verification when its query is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The answer is final and nobody rang since: it is over.
+    Done,
+    /// It goes on.
+    Goes {
+        /// The verification from now on.
+        next: Verification,
+        /// It became stuck just now: somebody should hear of it.
+        newly_stuck: bool,
+    },
+}
+
+impl Verification {
+    /// A first doorbell.
+    #[must_use]
+    pub const fn new(source: Source, trust: Trust, now: Timestamp) -> Self {
+        Self {
+            source,
+            trust,
+            since: now,
+            queries: 0,
+            phase: VerifyPhase::Seeking { tries: 0 },
+            state: VerificationState::Waiting { due: now },
+        }
+    }
+
+    /// When it next needs a look: its query is due, or its lease has run out.
+    #[must_use]
+    pub const fn due(&self) -> Timestamp {
+        match self.state {
+            VerificationState::Waiting { due } => due,
+            VerificationState::Querying { until, .. } => until,
+        }
+    }
+
+    /// Another doorbell for the same user.
+    ///
+    /// A doorbell that anybody could have rung does not hurry what a trusted one started: forgeries for a known
+    /// user could otherwise spend the merchant's query rate in the main lane.
+    #[must_use]
+    pub fn joined(self, source: Source, trust: Trust, now: Timestamp) -> Self {
+        let keeps_pace = trust == Trust::Open && self.trust < Trust::Watch;
+        let state = match self.state {
+            VerificationState::Querying { until, .. } => {
+                VerificationState::Querying { until, again: true }
+            }
+            VerificationState::Waiting { due } if keeps_pace => VerificationState::Waiting { due },
+            VerificationState::Waiting { due } => VerificationState::Waiting { due: due.min(now) },
+        };
+        let revived = matches!(self.phase, VerifyPhase::Stuck { .. });
+        let fresh = !keeps_pace;
+        Self {
+            source: if self.source == Source::Callback {
+                self.source
+            } else {
+                source
+            },
+            trust: self.trust.min(trust),
+            since: if fresh && revived { now } else { self.since },
+            phase: if fresh {
+                VerifyPhase::Seeking { tries: 0 }
+            } else {
+                self.phase
+            },
+            state,
+            ..self
+        }
+    }
+
+    /// A query goes out; the sender answers for it for `lease`.
+    #[must_use]
+    pub fn claimed(self, now: Timestamp, lease: Duration) -> Self {
+        // A lease that ran out means that a query was interrupted; a bell during it is answered by this one.
+        Self {
+            queries: self.queries.saturating_add(1),
+            state: VerificationState::Querying {
+                until: now.plus(lease),
+                again: false,
+            },
+            ..self
+        }
+    }
+
+    /// The query is answered.
+    #[must_use]
+    pub fn answered(self, answer: &Answer, now: Timestamp, policy: &VerifyPolicy) -> Settled {
+        let rang_since = matches!(self.state, VerificationState::Querying { again: true, .. });
+        let is_final = matches!(answer, Answer::Verdict(verdict) if verdict.status().is_final());
+        if is_final && !rang_since {
+            return Settled::Done;
+        }
+        if rang_since {
+            let next = Self {
+                since: if is_final { now } else { self.since },
+                phase: VerifyPhase::Seeking { tries: 0 },
+                state: VerificationState::Waiting { due: now },
+                ..self
+            };
+            return Settled::Goes {
+                next,
+                newly_stuck: false,
+            };
+        }
+        match self.phase {
+            VerifyPhase::Stuck { .. } => Settled::Goes {
+                next: Self {
+                    state: VerificationState::Waiting {
+                        due: now.plus(STUCK_POLL),
+                    },
+                    ..self
+                },
+                newly_stuck: false,
+            },
+            VerifyPhase::Seeking { tries } => {
+                let tries = tries.saturating_add(1);
+                let deadline = self.since.plus(policy.give_up_after);
+                if now >= deadline {
+                    let next = Self {
+                        phase: VerifyPhase::Stuck { at: now },
+                        state: VerificationState::Waiting {
+                            due: now.plus(STUCK_POLL),
+                        },
+                        ..self
+                    };
+                    return Settled::Goes {
+                        next,
+                        newly_stuck: true,
+                    };
+                }
+                // A last question at the deadline itself, then it is given up.
+                let due = now.plus(policy.retry.after_repeating(tries)).min(deadline);
+                let next = Self {
+                    phase: VerifyPhase::Seeking { tries },
+                    state: VerificationState::Waiting { due },
+                    ..self
+                };
+                Settled::Goes {
+                    next,
+                    newly_stuck: false,
+                }
+            }
+        }
+    }
+
+    /// A query was claimed but never sent (the process is stopping, the breaker opened): due again at once, and
+    /// nothing counted against it.
+    #[must_use]
+    pub fn released(self, now: Timestamp) -> Self {
+        Self {
+            state: VerificationState::Waiting { due: now },
+            ..self
+        }
+    }
+
+    /// Whether a failed answer speaks of the provider as a whole.
+    #[must_use]
+    pub const fn blames_provider(answer: &Answer) -> bool {
+        matches!(answer, Answer::Failed(failure) if failure.is_provider_down())
+            && !matches!(answer, Answer::Failed(QueryFailure::Interrupted))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Status, Verdict};
+    use proptest::prelude::*;
+
+    fn policy() -> VerifyPolicy {
+        VerifyPolicy {
+            retry: Schedule::new(vec![Duration::from_secs(1), Duration::from_secs(60)])
+                .expect("valid"),
+            give_up_after: Duration::from_secs(600),
+            duplicate_window: Duration::from_secs(3600),
+        }
+    }
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1000)
+    }
+
+    fn says(code: &str) -> Answer {
+        Answer::Verdict(Verdict::new(Status::parse(code).expect("valid"), None))
+    }
+
+    fn asked(verification: Verification, now: Timestamp) -> Verification {
+        verification.claimed(now, Duration::from_secs(30))
+    }
+
+    #[test]
+    fn a_final_answer_ends_it() {
+        let asked = asked(
+            Verification::new(Source::Callback, Trust::Signed, at(0)),
+            at(0),
+        );
+        assert_eq!(asked.answered(&says("2"), at(1), &policy()), Settled::Done);
+    }
+
+    #[test]
+    fn a_doorbell_after_the_query_was_sent_causes_exactly_one_more_query() {
+        let asked = asked(
+            Verification::new(Source::Callback, Trust::Signed, at(0)),
+            at(0),
+        );
+        let rang = asked.joined(Source::Callback, Trust::Signed, at(1)).joined(
+            Source::Callback,
+            Trust::Signed,
+            at(1),
+        );
+        let Settled::Goes { next, .. } = rang.answered(&says("2"), at(2), &policy()) else {
+            panic!("the second doorbell was forgotten");
+        };
+        assert_eq!(next.due(), at(2));
+        let again = super::tests::asked(next, at(2));
+        assert_eq!(again.answered(&says("2"), at(3), &policy()), Settled::Done);
+    }
+
+    #[test]
+    fn answers_that_are_not_final_follow_the_schedule_and_its_last_step_repeats() {
+        let mut verification = Verification::new(Source::Callback, Trust::Signed, at(0));
+        let mut waits = Vec::new();
+        let mut now = at(0);
+        for answer in ["0", "1", "4"] {
+            let Settled::Goes { next, newly_stuck } =
+                asked(verification, now).answered(&says(answer), now, &policy())
+            else {
+                panic!("{answer} was taken for final");
+            };
+            assert!(!newly_stuck);
+            waits.push(next.due().since(now).as_secs());
+            now = next.due();
+            verification = next;
+        }
+        assert_eq!(waits, [1, 60, 60]);
+    }
+
+    #[test]
+    fn an_open_doorbell_does_not_hurry_what_a_trusted_one_started() {
+        let asked = asked(
+            Verification::new(Source::Callback, Trust::Token, at(0)),
+            at(0),
+        );
+        let Settled::Goes { next, .. } = asked.answered(&says("1"), at(0), &policy()) else {
+            panic!("not final")
+        };
+        let due = next.due();
+        let forged = next.clone().joined(Source::Callback, Trust::Open, at(0));
+        assert_eq!((forged.due(), forged.trust), (due, Trust::Token));
+        let genuine = next.joined(Source::Callback, Trust::Signed, at(0));
+        assert_eq!((genuine.due(), genuine.trust), (at(0), Trust::Signed));
+    }
+
+    #[test]
+    fn a_stuck_one_is_asked_about_daily_and_a_doorbell_revives_it() {
+        let mut verification = Verification::new(Source::Callback, Trust::Signed, at(0));
+        let mut now = at(0);
+        let mut alarms = 0;
+        for _ in 0..100 {
+            let failed = Answer::Failed(QueryFailure::Timeout);
+            let Settled::Goes { next, newly_stuck } =
+                asked(verification, now).answered(&failed, now, &policy())
+            else {
+                panic!("a failure was taken for final");
+            };
+            alarms += u32::from(newly_stuck);
+            verification = next;
+            if newly_stuck {
+                assert_eq!(now, at(600), "stuck neither before nor after give_up_after");
+            }
+            now = verification.due();
+        }
+        assert_eq!(alarms, 1);
+        let revived = verification.joined(Source::Callback, Trust::Signed, now);
+        assert_eq!(revived.phase, VerifyPhase::Seeking { tries: 0 });
+        assert_eq!(revived.since, now);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_it_is_never_forgotten_nor_busy(
+            steps in proptest::collection::vec((0u8..5, 0u64..2000), 1..60)
+        ) {
+            let policy = policy();
+            let mut now = at(0);
+            let mut verification = Verification::new(Source::Callback, Trust::Open, now);
+            for (step, wait) in steps {
+                now = now.plus(Duration::from_secs(wait));
+                let before = verification.clone();
+                verification = match (step, verification.state) {
+                    (0, _) => verification.joined(Source::Callback, Trust::Signed, now),
+                    (1, _) => verification.joined(Source::Reconcile, Trust::Watch, now),
+                    (2, VerificationState::Waiting { .. }) => asked(verification, now),
+                    (_, VerificationState::Querying { again, .. }) => {
+                        let answer = if step == 3 { says("2") } else { says("0") };
+                        match verification.answered(&answer, now, &policy) {
+                            Settled::Done => {
+                                prop_assert!(step == 3 && !again, "ended without a final answer to the last doorbell");
+                                Verification::new(Source::Callback, Trust::Open, now)
+                            }
+                            Settled::Goes { next, .. } => {
+                                prop_assert!(again || next.due() > now, "would ask again without pause");
+                                next
+                            }
+                        }
+                    }
+                    _ => verification,
+                };
+                prop_assert!(verification.trust <= before.trust || verification.queries == 0);
+            }
+        }
+    }
+}

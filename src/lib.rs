@@ -1,0 +1,11 @@
+//! `vexora-relay`: takes Vexora's KYC callbacks, makes them durable, verifies them by a signed query, and tells every
+//! configured webhook until each has heard.
+//!
+//! Three stages that never import each other and meet only in the store: [`receive`], [`verify`], [`deliver`].
+//! Imports go down only; `tests/tidy.rs` holds them to it.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod signing;
+pub mod store;

@@ -1,0 +1,310 @@
+//! The store: the only queue and the only truth. Memory holds permits and wake-ups, nothing else.
+//!
+//! Each method is one use case and one transaction: when it has returned `Ok`, its effect survives a power cut; when
+//! it has returned an error, nothing of it counts (an error after a failed sync may leave an effect behind that is
+//! the same as the caller's trying again). Decisions are those of [`crate::domain`]; a store carries them out on
+//! what it holds.
+//!
+//! Work is claimed with a lease. The embedded store ([`embedded`]) has one process by its lock; the trait does not
+//! assume that, so that several processes could share a store.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    Answer, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId, MerchantNo,
+    Outcome, Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
+    VerifyPolicy,
+};
+
+mod signals;
+
+pub use signals::{Lane, Signals};
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Less free space than `store.min_free`.
+    #[error("the disk of {} has {free} bytes free, less than the {min_free} of store.min_free", path.display())]
+    DiskLow {
+        /// The data directory.
+        path: PathBuf,
+        /// Free bytes.
+        free: u64,
+        /// The limit.
+        min_free: u64,
+    },
+    /// More waits than the store takes in.
+    #[error("the store has more to do than it takes in")]
+    Overloaded,
+    /// The store is stopping or has stopped.
+    #[error("the store is stopping")]
+    Stopping,
+    /// Writing or syncing failed. Nothing of this use case counts.
+    #[error("the store could not write")]
+    Write(#[source] Arc<std::io::Error>),
+    /// Reading failed.
+    #[error("the store could not read")]
+    Read(#[source] std::io::Error),
+    /// A record does not parse.
+    #[error("the record {key} of {tree} is damaged: {why}")]
+    Damaged {
+        /// The tree.
+        tree: &'static str,
+        /// The key in hex.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A verification to carry out: its lease is the caller's.
+#[derive(Clone, Debug)]
+pub struct VerifyClaim {
+    /// The merchant.
+    pub merchant: MerchantNo,
+    /// The user.
+    pub user: UserId,
+    /// As claimed; `queries` names the lease.
+    pub verification: Verification,
+}
+
+/// The answer to a claimed verification, and all that the decision needs.
+#[derive(Clone, Debug)]
+pub struct AnswerReport {
+    /// What the query said.
+    pub answer: Answer,
+    /// When it was in.
+    pub now: Timestamp,
+    /// How long the query took.
+    pub took: Duration,
+    /// A fresh id, used if there is an event to make.
+    pub fresh: EventId,
+    /// The rules.
+    pub policy: VerifyPolicy,
+    /// Who is to hear.
+    pub routing: Arc<Routing>,
+}
+
+/// What an answer led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnswerRecorded {
+    /// The lease was still ours; otherwise nothing was recorded.
+    pub counted: bool,
+    /// The event that was made.
+    pub event: Option<EventId>,
+    /// When the user is asked about next; `None`: over.
+    pub next_due: Option<Timestamp>,
+    /// It became stuck just now.
+    pub newly_stuck: bool,
+}
+
+/// A delivery to attempt: its lease is the caller's.
+#[derive(Clone, Debug)]
+pub struct DeliveryClaim {
+    /// As claimed; `attempts` names the lease and numbers the attempt.
+    pub delivery: Delivery,
+    /// What is to be told.
+    pub event: Event,
+}
+
+/// How a claimed delivery's attempt ended, and all that the decision needs.
+#[derive(Clone, Debug)]
+pub struct AttemptReport {
+    /// When it was begun.
+    pub began: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it ended.
+    pub now: Timestamp,
+    /// The jitter, from -1 to 1.
+    pub draw: f64,
+    /// A fresh id, used if the delivery is abandoned and somebody wants to hear of that.
+    pub fresh: EventId,
+    /// The endpoint's rules.
+    pub policy: DeliveryPolicy,
+    /// Who is to hear.
+    pub routing: Arc<Routing>,
+}
+
+/// One query as remembered in a user's story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryRecord {
+    /// When its answer was in.
+    pub at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// What it said.
+    pub answer: Answer,
+}
+
+/// All that is held of one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story {
+    /// Callbacks, oldest first.
+    pub callbacks: Vec<Callback>,
+    /// Queries, oldest first.
+    pub queries: Vec<QueryRecord>,
+    /// Events, by sequence, each with its deliveries and their attempts.
+    pub events: Vec<(Event, Vec<(Delivery, Vec<Attempt>)>)>,
+    /// The results so far.
+    pub state: UserState,
+    /// The verification under way.
+    pub verification: Option<Verification>,
+}
+
+/// How much work is held, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Verifications under way.
+    pub verifications: u64,
+    /// Deliveries not settled, by endpoint.
+    pub deliveries: Vec<(EndpointName, u64)>,
+}
+
+/// The use cases of the relay on its state.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Keeps a callback and rings for its user's verification. `fresh` is used if the callback is unrecognized and
+    /// somebody wants to hear of that.
+    ///
+    /// # Errors
+    /// Not durable: nothing was kept that would later count as accepted.
+    async fn accept(
+        &self,
+        callback: Callback,
+        fresh: EventId,
+        routing: Arc<Routing>,
+    ) -> Result<(), StoreError>;
+
+    /// Rings for a user's verification without a callback.
+    ///
+    /// # Errors
+    /// The store failed; nobody was rung for.
+    async fn request_verification(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        source: Source,
+        trust: Trust,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Claims up to `limit` verifications that are due, the most trusted first, then the oldest.
+    ///
+    /// # Errors
+    /// The store failed; nothing is claimed, or the lease of what was runs out by itself.
+    async fn claim_verifications(
+        &self,
+        merchant: &MerchantNo,
+        lane: VerifyLane,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<VerifyClaim>, StoreError>;
+
+    /// Records an answer: verification, user, event and deliveries in one transaction.
+    ///
+    /// # Errors
+    /// The store failed; the verification is due again when its lease runs out.
+    async fn record_answer(
+        &self,
+        claim: &VerifyClaim,
+        report: AnswerReport,
+    ) -> Result<AnswerRecorded, StoreError>;
+
+    /// Gives a claimed verification back unasked.
+    ///
+    /// # Errors
+    /// The store failed; it is due again when its lease runs out.
+    async fn release_verification(
+        &self,
+        claim: &VerifyClaim,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Makes up to `limit` of a merchant's waiting verifications of this lane due now, those first whose turn would
+    /// come first; returns how many it moved. For when the provider is back: what failed with it does not wait out
+    /// its own schedule.
+    ///
+    /// # Errors
+    /// The store failed; they come due by their own schedule.
+    async fn hasten_verifications(
+        &self,
+        merchant: &MerchantNo,
+        lane: VerifyLane,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
+
+    /// Claims up to `limit` deliveries of an endpoint that are due, the oldest due first, at most one per user line.
+    ///
+    /// # Errors
+    /// The store failed; nothing is claimed, or the lease of what was runs out by itself.
+    async fn claim_deliveries(
+        &self,
+        endpoint: &EndpointName,
+        now: Timestamp,
+        lease: Duration,
+        limit: usize,
+    ) -> Result<Vec<DeliveryClaim>, StoreError>;
+
+    /// Records an attempt and settles its delivery. Returns the delivery as it now stands, or `None` if the lease
+    /// was no longer ours and nothing was recorded.
+    ///
+    /// # Errors
+    /// The store failed; the delivery is due again when its lease runs out.
+    async fn record_attempt(
+        &self,
+        claim: &DeliveryClaim,
+        report: AttemptReport,
+    ) -> Result<Option<Delivery>, StoreError>;
+
+    /// Gives a claimed delivery back unsent.
+    ///
+    /// # Errors
+    /// The store failed; it is due again when its lease runs out.
+    async fn release_delivery(
+        &self,
+        claim: &DeliveryClaim,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// When the next work of a lane is due, if there is any; an instant in the past: now.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn next_due(&self, lane: &Lane) -> Result<Option<Timestamp>, StoreError>;
+
+    /// All that is held of one user.
+    ///
+    /// # Errors
+    /// The store failed, or a record is damaged.
+    async fn story(&self, merchant: &MerchantNo, user: &UserId) -> Result<Story, StoreError>;
+
+    /// How much work is held.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn pending(&self) -> Result<Pending, StoreError>;
+
+    /// The newest callbacks without a user id, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The store failed, or a record is damaged.
+    async fn unrecognized(&self, limit: usize) -> Result<Vec<Callback>, StoreError>;
+
+    /// Wake-ups for work that was added.
+    fn signals(&self) -> &Signals;
+
+    /// Makes everything durable and stops taking in. Idempotent.
+    ///
+    /// # Errors
+    /// The last sync failed.
+    async fn close(&self) -> Result<(), StoreError>;
+}
