@@ -20,6 +20,7 @@ use crate::domain::{
     VerifyPolicy,
 };
 
+pub mod embedded;
 mod signals;
 
 pub use signals::{Lane, Signals};

@@ -1,6 +1,9 @@
 //! Events: what receivers are told. Immutable once made.
 
-use super::{CallbackId, EndpointName, EventId, MerchantNo, Status, Timestamp, UserId, Verdict};
+use super::{
+    AbandonReason, CallbackId, EndpointName, EventId, FailureClass, MerchantNo, Status, Timestamp,
+    UserId, Verdict,
+};
 
 /// What made us ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,10 +142,10 @@ pub enum OperationalEvent {
         event: EventId,
         /// Attempts made.
         attempts: u32,
-        /// `exhausted`, `too_old` or `discarded`.
-        reason: &'static str,
+        /// Why.
+        reason: AbandonReason,
         /// The class of the last failure, if there was an attempt.
-        last_failure: Option<&'static str>,
+        last_failure: Option<FailureClass>,
     },
     /// A verification is given up.
     VerificationStuck {
@@ -246,6 +249,15 @@ impl Event {
         match &self.content {
             EventContent::Result(result) => EventKind::of_status(result.verdict.status()),
             EventContent::Operational(news) => news.kind(),
+        }
+    }
+
+    /// The merchant whose user's result it is; `None` for news of the relay itself.
+    #[must_use]
+    pub const fn merchant_of_result(&self) -> Option<&MerchantNo> {
+        match &self.content {
+            EventContent::Result(result) => Some(&result.merchant),
+            EventContent::Operational(_) => None,
         }
     }
 

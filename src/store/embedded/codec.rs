@@ -1,0 +1,68 @@
+//! Records as bytes: a version, then postcard. A record that does not parse is an error that names its key, never a
+//! panic and never a guess.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::keys::Tree;
+use crate::store::StoreError;
+
+/// What a tree holds. `Stored` is the newest shape on disk; older ones are read by their version.
+pub(super) trait Record: Sized {
+    /// Where it lives.
+    const TREE: Tree;
+    /// The newest version.
+    const VERSION: u8;
+    /// The newest shape.
+    type Stored: Serialize + DeserializeOwned;
+
+    /// As it is written.
+    fn into_stored(self) -> Self::Stored;
+
+    /// What was written.
+    ///
+    /// # Errors
+    /// What in it cannot be.
+    fn from_stored(stored: Self::Stored) -> Result<Self, String>;
+}
+
+pub(super) fn damaged(tree: Tree, key: &[u8], why: impl ToString) -> StoreError {
+    StoreError::Damaged {
+        tree: tree.name(),
+        key: hex::encode(key),
+        why: why.to_string(),
+    }
+}
+
+/// The bytes of a record.
+pub(super) fn encode<R: Record>(key: &[u8], record: R) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(&record.into_stored(), vec![R::VERSION])
+        .map_err(|error| damaged(R::TREE, key, error))
+}
+
+/// The record of these bytes.
+///
+/// # Errors
+/// A version we do not know, bytes that do not parse or are left over, or values that cannot be.
+pub(super) fn decode<R: Record>(key: &[u8], bytes: &[u8]) -> Result<R, StoreError> {
+    let (version, body) = bytes
+        .split_first()
+        .ok_or_else(|| damaged(R::TREE, key, "it is empty"))?;
+    if *version != R::VERSION {
+        return Err(damaged(
+            R::TREE,
+            key,
+            format!("version {version} is not known"),
+        ));
+    }
+    let (stored, rest) =
+        postcard::take_from_bytes(body).map_err(|error| damaged(R::TREE, key, error))?;
+    if !rest.is_empty() {
+        return Err(damaged(
+            R::TREE,
+            key,
+            format!("{} bytes too many", rest.len()),
+        ));
+    }
+    R::from_stored(stored).map_err(|why| damaged(R::TREE, key, why))
+}

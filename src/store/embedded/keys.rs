@@ -1,0 +1,265 @@
+//! Trees and their keys. Key order is what claims rely on, so every key is built here and nowhere else.
+//!
+//! A merchant number is ten bytes; user ids and endpoint names hold no zero byte, which therefore ends them.
+
+use crate::domain::{
+    CallbackId, EndpointName, EventId, MerchantNo, Timestamp, Trust, UserId, Verification,
+    VerificationState, VerifyLane,
+};
+
+macro_rules! trees {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $name:literal;)*) => {
+        /// A tree of the store. The code names it in journals and backups: never reused, never changed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub(super) enum Tree { $($(#[$doc])* $variant = $code,)* }
+
+        impl Tree {
+            pub(super) const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+trees! {
+    /// `schema` and the like.
+    Meta = 0, "meta";
+    /// callback id -> callback
+    Callbacks = 1, "callbacks";
+    /// merchant user 0 callback-id -> nothing
+    CallbacksByUser = 2, "callbacks_by_user";
+    /// merchant authenticated callback-id -> nothing
+    Unrecognized = 3, "unrecognized";
+    /// merchant user -> verification
+    Verifications = 4, "verifications";
+    /// merchant lane leased class due user -> nothing
+    VerifyDue = 5, "verify_due";
+    /// merchant user -> user state
+    Users = 6, "users";
+    /// merchant user 0 time queries -> query record
+    Queries = 7, "queries";
+    /// event id -> event
+    Events = 8, "events";
+    /// merchant user 0 sequence -> event id
+    EventsByUser = 9, "events_by_user";
+    /// event-id endpoint -> delivery
+    Deliveries = 10, "deliveries";
+    /// endpoint 0 leased due event-id -> nothing; of each line only the first
+    DeliveryDue = 11, "delivery_due";
+    /// endpoint 0 merchant user 0 sequence -> event id; what is pending, in order
+    DeliveryLine = 12, "delivery_line";
+    /// event-id endpoint 0 number -> attempt
+    Attempts = 13, "attempts";
+}
+
+/// Entries whose lease somebody holds, before those that wait.
+const LEASED: u8 = 0;
+const WAITING: u8 = 1;
+
+pub(super) fn user(merchant: &MerchantNo, user: &UserId) -> Vec<u8> {
+    [merchant.as_bytes(), user.as_str().as_bytes()].concat()
+}
+
+/// What every key of this user in a tree with a suffix begins with.
+pub(super) fn user_prefix(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
+    let mut key = user(merchant, user_id);
+    key.push(0);
+    key
+}
+
+pub(super) fn callback_of_user(
+    merchant: &MerchantNo,
+    user: &UserId,
+    callback: CallbackId,
+) -> Vec<u8> {
+    let mut key = user_prefix(merchant, user);
+    key.extend_from_slice(&callback.to_bytes());
+    key
+}
+
+/// Those that carried a token are counted apart from those that anybody could have sent.
+pub(super) fn unrecognized_prefix(merchant: &MerchantNo, token: bool) -> Vec<u8> {
+    let mut key = merchant.as_bytes().to_vec();
+    key.push(u8::from(token));
+    key
+}
+
+pub(super) fn query(merchant: &MerchantNo, user: &UserId, at: Timestamp, queries: u32) -> Vec<u8> {
+    let mut key = user_prefix(merchant, user);
+    key.extend_from_slice(&at.as_millis().to_be_bytes());
+    key.extend_from_slice(&queries.to_be_bytes());
+    key
+}
+
+pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64) -> Vec<u8> {
+    let mut key = user_prefix(merchant, user);
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// The last sixteen bytes of a key, as an id's.
+pub(super) fn trailing_id(key: &[u8]) -> Option<[u8; 16]> {
+    key.last_chunk::<16>().copied()
+}
+
+const fn lane_code(lane: VerifyLane) -> u8 {
+    match lane {
+        VerifyLane::Main => 0,
+        VerifyLane::Open => 1,
+    }
+}
+
+const fn class_code(trust: Trust) -> u8 {
+    match trust {
+        Trust::Signed => 0,
+        Trust::Token => 1,
+        Trust::Open => 2,
+        Trust::Watch => 3,
+    }
+}
+
+/// The classes of a lane, the most trusted first.
+pub(super) const fn classes(lane: VerifyLane) -> &'static [Trust] {
+    match lane {
+        VerifyLane::Main => &[Trust::Signed, Trust::Token, Trust::Watch],
+        VerifyLane::Open => &[Trust::Open],
+    }
+}
+
+pub(super) fn verify_leased_prefix(merchant: &MerchantNo, lane: VerifyLane) -> Vec<u8> {
+    let mut key = merchant.as_bytes().to_vec();
+    key.extend_from_slice(&[lane_code(lane), LEASED]);
+    key
+}
+
+pub(super) fn verify_class_prefix(
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+    class: Trust,
+) -> Vec<u8> {
+    let mut key = merchant.as_bytes().to_vec();
+    key.extend_from_slice(&[lane_code(lane), WAITING, class_code(class)]);
+    key
+}
+
+pub(super) fn verify_due(
+    merchant: &MerchantNo,
+    user: &UserId,
+    verification: &Verification,
+) -> Vec<u8> {
+    let lane = VerifyLane::of(verification.trust);
+    let mut key = match verification.state {
+        VerificationState::Querying { .. } => verify_leased_prefix(merchant, lane),
+        VerificationState::Waiting { .. } => {
+            verify_class_prefix(merchant, lane, verification.trust)
+        }
+    };
+    key.extend_from_slice(&verification.due().as_millis().to_be_bytes());
+    key.extend_from_slice(user.as_str().as_bytes());
+    key
+}
+
+/// Due time and user of a key that begins with `prefix`.
+pub(super) fn parse_verify_due(prefix: &[u8], key: &[u8]) -> Option<(Timestamp, UserId)> {
+    let (due, user) = key.strip_prefix(prefix)?.split_first_chunk::<8>()?;
+    let user = std::str::from_utf8(user).ok()?.parse().ok()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*due)), user))
+}
+
+/// Whether an entry of [`Tree::VerifyDue`] is leased.
+pub(super) fn verify_due_is_leased(key: &[u8]) -> bool {
+    key.get(11) == Some(&LEASED)
+}
+
+pub(super) fn delivery(event: EventId, endpoint: &EndpointName) -> Vec<u8> {
+    [&event.to_bytes(), endpoint.as_str().as_bytes()].concat()
+}
+
+/// What every key of this endpoint begins with, in the trees sorted by endpoint.
+pub(super) fn endpoint_prefix(endpoint: &EndpointName) -> Vec<u8> {
+    let mut key = endpoint.as_str().as_bytes().to_vec();
+    key.push(0);
+    key
+}
+
+pub(super) fn delivery_due_prefix(endpoint: &EndpointName, leased: bool) -> Vec<u8> {
+    let mut key = endpoint_prefix(endpoint);
+    key.push(if leased { LEASED } else { WAITING });
+    key
+}
+
+pub(super) fn delivery_due(
+    endpoint: &EndpointName,
+    leased: bool,
+    due: Timestamp,
+    event: EventId,
+) -> Vec<u8> {
+    let mut key = delivery_due_prefix(endpoint, leased);
+    key.extend_from_slice(&due.as_millis().to_be_bytes());
+    key.extend_from_slice(&event.to_bytes());
+    key
+}
+
+/// Due time and event of an entry of [`Tree::DeliveryDue`].
+pub(super) fn parse_delivery_due(key: &[u8]) -> Option<(Timestamp, EventId)> {
+    let tail = key.last_chunk::<24>()?;
+    let (due, event) = tail.split_first_chunk::<8>()?;
+    Some((
+        Timestamp::from_millis(u64::from_be_bytes(*due)),
+        EventId::from_bytes(event.try_into().ok()?),
+    ))
+}
+
+/// The endpoint that a key of a tree sorted by endpoint begins with.
+pub(super) fn parse_endpoint(key: &[u8]) -> Option<EndpointName> {
+    let name = key.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+pub(super) fn line_prefix(
+    endpoint: &EndpointName,
+    merchant: &MerchantNo,
+    user: &UserId,
+) -> Vec<u8> {
+    let mut key = endpoint_prefix(endpoint);
+    key.extend_from_slice(&user_prefix(merchant, user));
+    key
+}
+
+pub(super) fn line(
+    endpoint: &EndpointName,
+    merchant: &MerchantNo,
+    user: &UserId,
+    sequence: u64,
+) -> Vec<u8> {
+    let mut key = line_prefix(endpoint, merchant, user);
+    key.extend_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+pub(super) fn attempt_prefix(event: EventId, endpoint: &EndpointName) -> Vec<u8> {
+    let mut key = delivery(event, endpoint);
+    key.push(0);
+    key
+}
+
+pub(super) fn attempt(event: EventId, endpoint: &EndpointName, number: u32) -> Vec<u8> {
+    let mut key = attempt_prefix(event, endpoint);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The first key that does not begin with `prefix`.
+pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}

@@ -1,0 +1,177 @@
+//! One group of use cases on its way to disk: what they read is what is stored, overlaid by what those before them in
+//! the group decided.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::codec::{self, Record};
+use super::engine::{Changes, Engine};
+use super::keys::{self, Tree};
+use crate::store::{Lane, StoreError};
+
+type Entry = (Vec<u8>, Option<Vec<u8>>);
+
+/// The free room on disk, as far as this group needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Free bytes.
+    pub(super) free: u64,
+    /// What `store.min_free` asks for.
+    pub(super) min_free: u64,
+}
+
+/// A group's transaction.
+pub(super) struct Txn<'a> {
+    engine: &'a Engine,
+    overlay: BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    /// What the current use case overwrote, to take it back if it fails.
+    undo: Vec<(Tree, Vec<u8>, Option<Option<Vec<u8>>>)>,
+    rings: Vec<Lane>,
+    room: Room,
+}
+
+impl<'a> Txn<'a> {
+    pub(super) const fn new(engine: &'a Engine, room: Room) -> Self {
+        Self {
+            engine,
+            overlay: BTreeMap::new(),
+            undo: Vec::new(),
+            rings: Vec::new(),
+            room,
+        }
+    }
+
+    /// Runs one use case; if it fails, nothing of it stays.
+    pub(super) fn scoped<R>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.undo.clear();
+        let rings = self.rings.len();
+        let result = run(self);
+        if result.is_err() {
+            self.rings.truncate(rings);
+            while let Some((tree, key, before)) = self.undo.pop() {
+                let entries = self.overlay.entry(tree).or_default();
+                match before {
+                    Some(value) => entries.insert(key, value),
+                    None => entries.remove(&key),
+                };
+            }
+        }
+        result
+    }
+
+    /// # Errors
+    /// The disk is low.
+    pub(super) fn require_room(&self) -> Result<(), StoreError> {
+        if self.room.free >= self.room.min_free {
+            return Ok(());
+        }
+        Err(StoreError::DiskLow {
+            path: self.engine.path().to_owned(),
+            free: self.room.free,
+            min_free: self.room.min_free,
+        })
+    }
+
+    /// The record of a key.
+    pub(super) fn get<R: Record>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        if let Some(change) = self
+            .overlay
+            .get(&R::TREE)
+            .and_then(|entries| entries.get(key))
+        {
+            return change
+                .as_deref()
+                .map(|bytes| codec::decode(key, bytes))
+                .transpose();
+        }
+        let stored = self.engine.get(R::TREE, key)?;
+        stored.map(|bytes| codec::decode(key, &bytes)).transpose()
+    }
+
+    /// Stores a record.
+    pub(super) fn put<R: Record>(&mut self, key: Vec<u8>, record: R) -> Result<(), StoreError> {
+        let bytes = codec::encode(&key, record)?;
+        self.put_raw(R::TREE, key, bytes);
+        Ok(())
+    }
+
+    /// Stores raw bytes: index entries.
+    pub(super) fn put_raw(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
+        self.change(tree, key, Some(value));
+    }
+
+    /// Deletes an entry.
+    pub(super) fn delete(&mut self, tree: Tree, key: Vec<u8>) {
+        self.change(tree, key, None);
+    }
+
+    fn change(&mut self, tree: Tree, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let before = self
+            .overlay
+            .entry(tree)
+            .or_default()
+            .insert(key.clone(), value);
+        self.undo.push((tree, key, before));
+    }
+
+    /// The first `limit` entries whose key begins with `prefix`.
+    pub(super) fn first(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let end = keys::end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        let start = Bound::Included(prefix.to_vec());
+        let mut stored = self
+            .engine
+            .range(tree, start.clone(), end.clone())?
+            .peekable();
+        let nothing = BTreeMap::new();
+        let changes = self.overlay.get(&tree).unwrap_or(&nothing);
+        let mut changed = changes.range::<Vec<u8>, _>((start, end)).peekable();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let take_stored = match (stored.peek(), changed.peek()) {
+                (None, None) => break,
+                (Some(Err(_)), _) | (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some(Ok((key, _))), Some((change, _))) => key.as_ref() < change.as_slice(),
+            };
+            if take_stored {
+                if let Some(entry) = stored.next() {
+                    let (key, value) = entry?;
+                    found.push((key.to_vec(), value.to_vec()));
+                }
+            } else if let Some((key, value)) = changed.next() {
+                if matches!(stored.peek(), Some(Ok((stored, _))) if stored.as_ref() == key.as_slice())
+                {
+                    let _overwritten = stored.next();
+                }
+                if let Some(value) = value {
+                    found.push((key.clone(), value.clone()));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Rings for a lane once the group is durable.
+    pub(super) fn ring(&mut self, lane: Lane) {
+        self.rings.push(lane);
+    }
+
+    /// What is to be written, and who is to be woken after.
+    pub(super) fn finish(self) -> (Changes, Vec<Lane>) {
+        let changes = self
+            .overlay
+            .into_iter()
+            .map(|(tree, entries)| (tree, entries.into_iter().collect::<Vec<Entry>>()))
+            .filter(|(_, entries)| !entries.is_empty())
+            .collect();
+        (changes, self.rings)
+    }
+}

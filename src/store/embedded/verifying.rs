@@ -1,0 +1,233 @@
+//! Use cases of the verify stage: claim what is due, record what the query said.
+
+use std::time::Duration;
+
+use super::accepting::replace;
+use super::codec::damaged;
+use super::engine::Engine;
+use super::keys::{self, Tree};
+use super::publishing;
+use super::txn::Txn;
+use crate::domain::{
+    Answer, Event, EventContent, EventKind, MerchantNo, OperationalEvent, ResultEvent, Settled,
+    Timestamp, UserState, Verification, VerificationState, VerifyLane,
+};
+use crate::store::{AnswerRecorded, AnswerReport, QueryRecord, StoreError, VerifyClaim};
+
+/// A lane's places in the order of claiming: run-out leases, then class by class.
+fn places(merchant: &MerchantNo, lane: VerifyLane) -> Vec<Vec<u8>> {
+    let mut prefixes = vec![keys::verify_leased_prefix(merchant, lane)];
+    let classes = keys::classes(lane).iter();
+    prefixes.extend(classes.map(|class| keys::verify_class_prefix(merchant, lane, *class)));
+    prefixes
+}
+
+/// When the lane's next verification is due.
+pub(super) fn next_due(
+    engine: &Engine,
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut earliest: Option<Timestamp> = None;
+    for prefix in places(merchant, lane) {
+        if let Some(entry) = engine.prefix(Tree::VerifyDue, &prefix)?.next() {
+            let (key, _) = entry?;
+            let (due, _) = keys::parse_verify_due(&prefix, &key)
+                .ok_or_else(|| damaged(Tree::VerifyDue, &key, "not a due time and a user"))?;
+            earliest = Some(earliest.map_or(due, |known| known.min(due)));
+        }
+    }
+    Ok(earliest)
+}
+
+pub(super) fn any_due(
+    engine: &Engine,
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    Ok(next_due(engine, merchant, lane)?.is_some_and(|due| due <= now))
+}
+
+pub(super) fn claim(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+    now: Timestamp,
+    lease: Duration,
+    limit: usize,
+) -> Result<Vec<VerifyClaim>, StoreError> {
+    let mut claims = Vec::new();
+    for prefix in places(merchant, lane) {
+        let open = limit.saturating_sub(claims.len());
+        for (key, _) in txn.first(Tree::VerifyDue, &prefix, open)? {
+            let Some((due, user)) = keys::parse_verify_due(&prefix, &key) else {
+                return Err(damaged(Tree::VerifyDue, &key, "not a due time and a user"));
+            };
+            if due > now {
+                break;
+            }
+            let user_key = keys::user(merchant, &user);
+            let before: Verification = match txn.get(&user_key) {
+                Ok(Some(running)) => running,
+                Ok(None) => {
+                    tracing::error!(merchant = %merchant, key = hex::encode(&key), "a place in the verify queue has no verification; removed");
+                    txn.delete(Tree::VerifyDue, key);
+                    continue;
+                }
+                Err(error) => {
+                    postpone_damaged(txn, &prefix, key, now, &error);
+                    continue;
+                }
+            };
+            let after = before.clone().claimed(now, lease);
+            replace(txn, merchant, &user, Some(&before), Some(after.clone()))?;
+            claims.push(VerifyClaim {
+                merchant: merchant.clone(),
+                user,
+                verification: after,
+            });
+        }
+    }
+    Ok(claims)
+}
+
+/// One record that does not parse must not stop its lane: it is reported, kept, and looked at again later.
+fn postpone_damaged(
+    txn: &mut Txn<'_>,
+    prefix: &[u8],
+    key: Vec<u8>,
+    now: Timestamp,
+    error: &StoreError,
+) {
+    tracing::error!(%error, "a verification is left alone for an hour because its record is damaged; run verify-store");
+    if let Some(user) = key.get(prefix.len() + 8..) {
+        let mut later = prefix.to_vec();
+        later.extend_from_slice(&now.plus(DAMAGED_AGAIN).as_millis().to_be_bytes());
+        later.extend_from_slice(user);
+        txn.put_raw(Tree::VerifyDue, later, Vec::new());
+    }
+    txn.delete(Tree::VerifyDue, key);
+}
+
+/// Often enough to be noticed in a log, too seldom to fill it.
+pub(super) const DAMAGED_AGAIN: Duration = Duration::from_secs(3600);
+
+/// The verification, if the claim still holds it.
+fn held(txn: &Txn<'_>, claim: &VerifyClaim) -> Result<Option<Verification>, StoreError> {
+    let running: Option<Verification> = txn.get(&keys::user(&claim.merchant, &claim.user))?;
+    Ok(running.filter(|running| {
+        running.queries == claim.verification.queries
+            && matches!(running.state, VerificationState::Querying { .. })
+    }))
+}
+
+pub(super) fn record(
+    txn: &mut Txn<'_>,
+    claim: &VerifyClaim,
+    report: &AnswerReport,
+) -> Result<AnswerRecorded, StoreError> {
+    let Some(before) = held(txn, claim)? else {
+        return Ok(AnswerRecorded::default());
+    };
+    let (merchant, user, now) = (&claim.merchant, &claim.user, report.now);
+    let record = QueryRecord {
+        at: now,
+        took: report.took,
+        answer: report.answer.clone(),
+    };
+    txn.put(keys::query(merchant, user, now, before.queries), record)?;
+
+    let mut recorded = AnswerRecorded {
+        counted: true,
+        ..AnswerRecorded::default()
+    };
+    if let Answer::Verdict(verdict) = &report.answer {
+        let user_key = keys::user(merchant, user);
+        let state: UserState = txn.get(&user_key)?.unwrap_or_default();
+        let kind = EventKind::of_status(verdict.status());
+        let tell = report.routing.wanted(kind, Some(merchant));
+        let (state, is_news) = state.observe(verdict, now, report.policy.duplicate_window, tell);
+        if is_news {
+            let content = EventContent::Result(ResultEvent {
+                merchant: merchant.clone(),
+                user: user.clone(),
+                verdict: verdict.clone(),
+                sequence: state.sequence,
+                source: before.source,
+            });
+            let event = Event {
+                id: report.fresh,
+                at: now,
+                content,
+            };
+            publishing::publish(txn, event, &report.routing)?;
+            recorded.event = Some(report.fresh);
+        }
+        txn.put(user_key, state)?;
+    }
+
+    match before.clone().answered(&report.answer, now, &report.policy) {
+        Settled::Done => replace(txn, merchant, user, Some(&before), None)?,
+        Settled::Goes { next, newly_stuck } => {
+            recorded.next_due = Some(next.due());
+            recorded.newly_stuck = newly_stuck;
+            if newly_stuck && recorded.event.is_none() {
+                let news = OperationalEvent::VerificationStuck {
+                    merchant: merchant.clone(),
+                    user: user.clone(),
+                    since: next.since,
+                    tries: next.queries,
+                };
+                publishing::publish_news(txn, report.fresh, now, news, &report.routing)?;
+            }
+            replace(txn, merchant, user, Some(&before), Some(next))?;
+        }
+    }
+    Ok(recorded)
+}
+
+pub(super) fn release(
+    txn: &mut Txn<'_>,
+    claim: &VerifyClaim,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(before) = held(txn, claim)? else {
+        return Ok(());
+    };
+    let after = before.clone().released(now);
+    replace(
+        txn,
+        &claim.merchant,
+        &claim.user,
+        Some(&before),
+        Some(after),
+    )
+}
+
+pub(super) fn hasten(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+    now: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    let mut moved = 0;
+    for class in keys::classes(lane) {
+        let prefix = keys::verify_class_prefix(merchant, lane, *class);
+        // Those already due stand first; what comes after them is what waits for its own schedule.
+        for (key, _) in txn.first(Tree::VerifyDue, &prefix, limit.saturating_sub(moved))? {
+            let Some((due, user)) = keys::parse_verify_due(&prefix, &key) else {
+                continue;
+            };
+            let before: Option<Verification> = txn.get(&keys::user(merchant, &user))?;
+            let Some(before) = before.filter(|_| due > now) else {
+                continue;
+            };
+            let after = before.clone().released(now);
+            replace(txn, merchant, &user, Some(&before), Some(after))?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}

@@ -1,0 +1,731 @@
+//! What every store must do, whatever it is made of. A second implementation joins with one line at the end.
+//!
+//! Each test speaks the trait only; `Bench::restart` stands for a process that ended and came back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use vexora_relay::clock::{Entropy, SeededEntropy};
+use vexora_relay::domain::{
+    Answer, Arrival, Callback, Delivery, DeliveryPolicy, DeliveryState, EventContent, EventFilter,
+    FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route, Routing, Schedule, SignCheck,
+    Source, Status, Timestamp, Trust, UserId, Verdict, VerifyLane, VerifyPolicy,
+};
+use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
+use vexora_relay::store::{
+    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Store, StoreError,
+    VerifyClaim,
+};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Opens a store in a directory, `min_free` bytes to be left on its disk.
+type Opener = fn(&std::path::Path, u64) -> Arc<dyn Store>;
+
+struct Bench {
+    store: Option<Arc<dyn Store>>,
+    open: Opener,
+    directory: tempfile::TempDir,
+    entropy: SeededEntropy,
+}
+
+impl Bench {
+    fn new(open: Opener) -> Self {
+        Self::with_min_free(open, 0)
+    }
+
+    fn with_min_free(open: Opener, min_free: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = Some(open(directory.path(), min_free));
+        Self {
+            store,
+            open,
+            directory,
+            entropy: SeededEntropy::new(1),
+        }
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.store.as_deref().expect("open")
+    }
+
+    async fn restart(&mut self) {
+        let store = self.store.take().expect("open");
+        store.close().await.expect("closes");
+        drop(store);
+        self.store = Some((self.open)(self.directory.path(), 0));
+    }
+
+    async fn ring(&self, name: &str, sign: SignCheck, token: bool, now: Timestamp) {
+        self.accept(Some(name), sign, token, now)
+            .await
+            .expect("accepted");
+    }
+
+    async fn accept(
+        &self,
+        name: Option<&str>,
+        sign: SignCheck,
+        token: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let callback = Callback {
+            id: self.entropy.callback_id(now),
+            merchant: merchant(),
+            user: name.map(user),
+            claim: Some("2".into()),
+            sign,
+            token,
+            arrival: Arrival {
+                body: b"\x00\xffnot even text".to_vec(),
+                content_type: Some("application/json".into()),
+                query: Some("a=b".into()),
+                peer: Some("127.0.0.1".parse().expect("valid")),
+                at: now,
+            },
+        };
+        self.store()
+            .accept(callback, self.entropy.event_id(now), routing())
+            .await
+    }
+
+    async fn claim(&self, lane: VerifyLane, now: Timestamp, limit: usize) -> Vec<VerifyClaim> {
+        self.store()
+            .claim_verifications(&merchant(), lane, now, LEASE, limit)
+            .await
+            .expect("claims")
+    }
+
+    async fn answer(&self, claim: &VerifyClaim, answer: Answer, now: Timestamp) -> AnswerRecorded {
+        let report = AnswerReport {
+            answer,
+            now,
+            took: Duration::from_millis(3),
+            fresh: self.entropy.event_id(now),
+            policy: verify_policy(),
+            routing: routing(),
+        };
+        self.store()
+            .record_answer(claim, report)
+            .await
+            .expect("records")
+    }
+
+    /// Rings, asks, and records this verdict.
+    async fn settle_user(&self, name: &str, code: &str, now: Timestamp) -> AnswerRecorded {
+        self.ring(name, SignCheck::Valid, true, now).await;
+        let claims = self.claim(VerifyLane::Main, now, 10).await;
+        assert_eq!(claims.len(), 1, "one verification was due");
+        self.answer(&claims[0], says(code), now).await
+    }
+
+    async fn claim_for(&self, endpoint: &str, now: Timestamp, limit: usize) -> Vec<DeliveryClaim> {
+        let name = endpoint.parse().expect("valid");
+        self.store()
+            .claim_deliveries(&name, now, LEASE, limit)
+            .await
+            .expect("claims")
+    }
+
+    async fn report(
+        &self,
+        claim: &DeliveryClaim,
+        outcome: Outcome,
+        now: Timestamp,
+    ) -> Option<Delivery> {
+        let report = AttemptReport {
+            began: now,
+            took: Duration::from_millis(5),
+            outcome,
+            now,
+            draw: 0.0,
+            fresh: self.entropy.event_id(now),
+            policy: delivery_policy(),
+            routing: routing(),
+        };
+        self.store()
+            .record_attempt(claim, report)
+            .await
+            .expect("records")
+    }
+}
+
+fn merchant() -> MerchantNo {
+    "1027749636".parse().expect("valid")
+}
+
+fn user(name: &str) -> UserId {
+    name.parse().expect("valid")
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_millis(1_760_000_000_000 + secs * 1000)
+}
+
+fn says(code: &str) -> Answer {
+    let reason = (code == "3").then(|| "書類が不鮮明".to_owned());
+    Answer::Verdict(Verdict::new(Status::parse(code).expect("valid"), reason))
+}
+
+fn heard() -> Outcome {
+    Outcome {
+        failure: None,
+        status: Some(204),
+        retry_after: None,
+        body: b"thanks".to_vec(),
+        detail: None,
+    }
+}
+
+fn refused() -> Outcome {
+    Outcome {
+        failure: Some(FailureClass::Status),
+        status: Some(500),
+        ..heard()
+    }
+}
+
+fn verify_policy() -> VerifyPolicy {
+    VerifyPolicy {
+        retry: Schedule::new(vec![Duration::from_secs(1), Duration::from_secs(60)]).expect("valid"),
+        give_up_after: Duration::from_secs(600),
+        duplicate_window: Duration::from_secs(3600),
+    }
+}
+
+fn delivery_policy() -> DeliveryPolicy {
+    DeliveryPolicy {
+        retry: Schedule::new(vec![Duration::from_secs(5)]).expect("valid"),
+        jitter: Jitter::NONE,
+        give_up_after: Duration::from_secs(3600),
+    }
+}
+
+/// `ledger` hears the final results in order, `audit` everything of the relay and in no order.
+fn routing() -> Arc<Routing> {
+    let route = |name: &str, patterns: &[&str], ordered| Route {
+        endpoint: name.parse().expect("valid"),
+        events: EventFilter::parse(patterns).expect("valid"),
+        merchants: vec![],
+        ordered,
+    };
+    Arc::new(Routing::new(vec![
+        route("ledger", &["kyc.approved", "kyc.rejected"], true),
+        route("audit", &["relay.*", "kyc.approved"], false),
+    ]))
+}
+
+async fn an_accepted_callback_is_kept_byte_for_byte_and_survives_a_restart(open: Opener) {
+    let mut bench = Bench::new(open);
+    bench.ring("taro", SignCheck::Invalid, true, at(0)).await;
+    let before = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    assert_eq!(before.callbacks.len(), 1);
+    assert_eq!(before.callbacks[0].arrival.body, b"\x00\xffnot even text");
+    bench.restart().await;
+    let after = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    assert_eq!(before, after);
+}
+
+async fn callbacks_of_one_user_share_one_verification(open: Opener) {
+    let bench = Bench::new(open);
+    for _ in 0..3 {
+        bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    }
+    assert_eq!(bench.claim(VerifyLane::Main, at(0), 10).await.len(), 1);
+    assert_eq!(
+        bench.claim(VerifyLane::Main, at(0), 10).await.len(),
+        0,
+        "it is leased"
+    );
+}
+
+async fn callbacks_handed_in_together_are_all_kept(open: Opener) {
+    let bench = Bench::new(open);
+    let rings = (0..100).map(|n| {
+        let name = format!("user-{}", n % 10);
+        let bench = &bench;
+        async move { bench.ring(&name, SignCheck::Valid, true, at(0)).await }
+    });
+    futures_util::future::join_all(rings).await;
+    let mut kept = 0;
+    for n in 0..10 {
+        let story = bench
+            .store()
+            .story(&merchant(), &user(&format!("user-{n}")))
+            .await
+            .expect("reads");
+        kept += story.callbacks.len();
+    }
+    assert_eq!(kept, 100);
+    assert_eq!(bench.claim(VerifyLane::Main, at(0), 100).await.len(), 10);
+}
+
+async fn the_most_trusted_are_asked_about_first_and_forgeries_have_a_lane_of_their_own(
+    open: Opener,
+) {
+    let bench = Bench::new(open);
+    bench.ring("open", SignCheck::Missing, false, at(0)).await;
+    bench.ring("token", SignCheck::Invalid, true, at(1)).await;
+    bench.ring("signed", SignCheck::Valid, false, at(2)).await;
+    let main: Vec<String> = bench
+        .claim(VerifyLane::Main, at(3), 10)
+        .await
+        .iter()
+        .map(|c| c.user.to_string())
+        .collect();
+    assert_eq!(main, ["signed", "token"]);
+    let forged = bench.claim(VerifyLane::Open, at(3), 10).await;
+    assert_eq!(forged.len(), 1);
+    assert_eq!(forged[0].verification.trust, Trust::Open);
+}
+
+async fn a_bell_rings_for_the_lane_that_has_work(open: Opener) {
+    let bench = Bench::new(open);
+    let lane = Lane::Verify(merchant(), VerifyLane::Main);
+    let bell = bench.store().signals().bell(&lane);
+    bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    // A ring is remembered, so this ends at once or never.
+    tokio::time::timeout(Duration::from_secs(10), bell.notified())
+        .await
+        .expect("rang");
+    assert_eq!(
+        bench.store().next_due(&lane).await.expect("reads"),
+        Some(at(0))
+    );
+}
+
+async fn a_final_answer_makes_one_event_and_a_delivery_per_subscriber(open: Opener) {
+    let mut bench = Bench::new(open);
+    let recorded = bench.settle_user("taro", "2", at(0)).await;
+    assert!(recorded.counted && recorded.event.is_some() && recorded.next_due.is_none());
+    bench.restart().await;
+    let story = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    assert!(story.verification.is_none());
+    assert_eq!(story.queries.len(), 1);
+    assert_eq!(story.events.len(), 1);
+    let (event, deliveries) = &story.events[0];
+    let EventContent::Result(result) = &event.content else {
+        panic!("not a result")
+    };
+    assert_eq!(
+        (result.sequence, result.verdict.status()),
+        (1, &Status::Approved)
+    );
+    let endpoints: Vec<&str> = deliveries
+        .iter()
+        .map(|(d, _)| d.endpoint.as_str())
+        .collect();
+    assert_eq!(endpoints, ["audit", "ledger"]);
+    assert_eq!(
+        bench
+            .store()
+            .pending()
+            .await
+            .expect("reads")
+            .deliveries
+            .len(),
+        2
+    );
+}
+
+async fn the_same_verdict_again_is_the_same_event(open: Opener) {
+    let bench = Bench::new(open);
+    assert!(bench.settle_user("taro", "3", at(0)).await.event.is_some());
+    assert!(bench.settle_user("taro", "3", at(60)).await.event.is_none());
+    assert!(
+        bench
+            .settle_user("taro", "2", at(120))
+            .await
+            .event
+            .is_some()
+    );
+    assert!(
+        bench
+            .settle_user("taro", "2", at(120 + 3600))
+            .await
+            .event
+            .is_some(),
+        "past the window"
+    );
+}
+
+async fn a_callback_after_the_query_was_sent_is_asked_about_again(open: Opener) {
+    let bench = Bench::new(open);
+    bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    let claim = bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    bench.ring("taro", SignCheck::Valid, true, at(1)).await;
+    let recorded = bench.answer(&claim, says("3"), at(2)).await;
+    assert_eq!(recorded.next_due, Some(at(2)));
+    let again = bench.claim(VerifyLane::Main, at(2), 1).await.remove(0);
+    let recorded = bench.answer(&again, says("2"), at(3)).await;
+    assert_eq!(recorded.next_due, None);
+    assert_eq!(
+        bench
+            .store()
+            .story(&merchant(), &user("taro"))
+            .await
+            .expect("reads")
+            .events
+            .len(),
+        2
+    );
+}
+
+async fn answers_that_are_not_final_are_asked_again_by_the_schedule_until_stuck(open: Opener) {
+    let bench = Bench::new(open);
+    bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    let mut now = at(0);
+    let mut waits = Vec::new();
+    loop {
+        let claim = bench.claim(VerifyLane::Main, now, 1).await.remove(0);
+        let recorded = bench
+            .answer(&claim, Answer::Failed(QueryFailure::Timeout), now)
+            .await;
+        let due = recorded.next_due.expect("goes on");
+        waits.push(due.since(now).as_secs());
+        if recorded.newly_stuck {
+            break;
+        }
+        now = due;
+    }
+    assert_eq!(waits[..3], [1, 60, 60]);
+    assert_eq!(waits.last(), Some(&(24 * 3600)), "still asked about daily");
+    let news = bench.claim_for("audit", now, 10).await;
+    assert_eq!(news.len(), 1, "somebody is told");
+    assert_eq!(news[0].event.kind().as_str(), "relay.verification.stuck");
+}
+
+async fn a_lease_that_ran_out_is_claimed_again_and_its_late_answer_counts_for_nothing(
+    open: Opener,
+) {
+    let bench = Bench::new(open);
+    bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    let late = bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    assert!(bench.claim(VerifyLane::Main, at(29), 1).await.is_empty());
+    let second = bench.claim(VerifyLane::Main, at(30), 1).await.remove(0);
+    assert!(!bench.answer(&late, says("2"), at(31)).await.counted);
+    assert!(bench.answer(&second, says("2"), at(31)).await.counted);
+    assert_eq!(
+        bench
+            .store()
+            .story(&merchant(), &user("taro"))
+            .await
+            .expect("reads")
+            .events
+            .len(),
+        1
+    );
+}
+
+async fn a_restart_gives_leases_back_at_once(open: Opener) {
+    let mut bench = Bench::new(open);
+    bench.settle_user("taro", "2", at(0)).await;
+    bench.ring("hana", SignCheck::Valid, true, at(0)).await;
+    bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    let lost = bench.claim_for("ledger", at(0), 1).await.remove(0);
+    bench.restart().await;
+    // The opener says that it is long after; what was leased is due before its lease would have ended.
+    assert_eq!(bench.claim(VerifyLane::Main, at(100_000), 9).await.len(), 1);
+    let again = bench.claim_for("ledger", at(100_000), 9).await.remove(0);
+    assert_eq!(again.event.id, lost.event.id, "the same webhook-id");
+    assert_eq!(again.delivery.attempts, 2, "the lost attempt counts");
+    let story = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    let attempts: Vec<_> = story.events[0]
+        .1
+        .iter()
+        .flat_map(|(_, attempts)| attempts)
+        .collect();
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(attempts[0].outcome.failure, Some(FailureClass::Interrupted));
+}
+
+async fn an_attempt_is_counted_before_it_is_sent_and_recorded_after(open: Opener) {
+    let bench = Bench::new(open);
+    bench.settle_user("taro", "2", at(0)).await;
+    let claim = bench.claim_for("ledger", at(0), 1).await.remove(0);
+    assert_eq!(claim.delivery.attempts, 1);
+    let story = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    let ledger = &story.events[0].1[1].0;
+    assert_eq!(ledger.attempts, 1, "counted while it is out");
+    let after = bench.report(&claim, refused(), at(1)).await.expect("ours");
+    assert_eq!(after.state, DeliveryState::Waiting { due: at(6) });
+    assert!(bench.claim_for("ledger", at(5), 1).await.is_empty());
+    let claim = bench.claim_for("ledger", at(6), 1).await.remove(0);
+    let after = bench.report(&claim, heard(), at(7)).await.expect("ours");
+    assert_eq!(after.state, DeliveryState::Delivered { at: at(7) });
+    let story = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    let numbers: Vec<u32> = story.events[0].1[1].1.iter().map(|a| a.number).collect();
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(story.events[0].1[1].1[1].outcome.body, b"thanks");
+    assert!(
+        bench.report(&claim, heard(), at(8)).await.is_none(),
+        "settled once"
+    );
+}
+
+async fn a_users_results_reach_an_ordered_endpoint_one_after_the_other(open: Opener) {
+    let mut bench = Bench::new(open);
+    for (n, code) in ["3", "2", "3"].into_iter().enumerate() {
+        bench.settle_user("taro", code, at(n as u64)).await;
+    }
+    bench.settle_user("hana", "2", at(3)).await;
+    bench.restart().await;
+    let first = bench.claim_for("ledger", at(100_000), 10).await;
+    let mut lines: Vec<(String, u64)> = first
+        .iter()
+        .map(|c| {
+            (
+                c.delivery.line.as_ref().expect("ordered").1.to_string(),
+                c.delivery.sequence,
+            )
+        })
+        .collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [("hana".to_owned(), 1), ("taro".to_owned(), 1)],
+        "one per user"
+    );
+    let taro = first
+        .iter()
+        .find(|c| {
+            c.event.merchant().is_some()
+                && c.delivery.sequence == 1
+                && c.delivery
+                    .line
+                    .as_ref()
+                    .is_some_and(|(_, u)| u.as_str() == "taro")
+        })
+        .expect("there");
+    bench
+        .report(taro, heard(), at(100_001))
+        .await
+        .expect("ours");
+    let second = bench.claim_for("ledger", at(100_001), 10).await;
+    assert_eq!(second.len(), 1);
+    assert_eq!(second[0].delivery.sequence, 2);
+    // The unordered endpoint takes its two approvals at once.
+    assert_eq!(bench.claim_for("audit", at(100_001), 10).await.len(), 2);
+}
+
+async fn an_abandoned_delivery_is_kept_told_of_and_holds_up_nobody(open: Opener) {
+    let bench = Bench::new(open);
+    bench.settle_user("taro", "3", at(0)).await;
+    bench.settle_user("taro", "2", at(0)).await;
+    for now in [0, 5] {
+        let claim = bench.claim_for("ledger", at(now), 10).await.remove(0);
+        assert_eq!(claim.delivery.sequence, 1);
+        bench
+            .report(&claim, refused(), at(now))
+            .await
+            .expect("ours");
+    }
+    let next = bench.claim_for("ledger", at(5), 10).await;
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0].delivery.sequence, 2);
+    let story = bench
+        .store()
+        .story(&merchant(), &user("taro"))
+        .await
+        .expect("reads");
+    let abandoned = &story.events[0].1[0].0;
+    assert!(matches!(abandoned.state, DeliveryState::Abandoned { .. }));
+    let kinds: Vec<&str> = bench
+        .claim_for("audit", at(5), 10)
+        .await
+        .iter()
+        .map(|c| c.event.kind().as_str())
+        .collect();
+    assert!(kinds.contains(&"relay.delivery.abandoned"), "{kinds:?}");
+}
+
+async fn released_work_is_due_again_and_cost_nothing(open: Opener) {
+    let bench = Bench::new(open);
+    bench.ring("taro", SignCheck::Valid, true, at(0)).await;
+    let claim = bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    bench
+        .store()
+        .release_verification(&claim, at(1))
+        .await
+        .expect("releases");
+    let claim = bench.claim(VerifyLane::Main, at(1), 1).await.remove(0);
+    bench.answer(&claim, says("2"), at(1)).await;
+    let claim = bench.claim_for("ledger", at(1), 1).await.remove(0);
+    bench
+        .store()
+        .release_delivery(&claim, at(2))
+        .await
+        .expect("releases");
+    let claim = bench.claim_for("ledger", at(2), 1).await.remove(0);
+    assert_eq!(claim.delivery.attempts, 1);
+}
+
+async fn hastened_verifications_are_due_now(open: Opener) {
+    let bench = Bench::new(open);
+    for name in ["taro", "hana"] {
+        bench.ring(name, SignCheck::Valid, true, at(0)).await;
+    }
+    for _ in 0..2 {
+        for claim in bench.claim(VerifyLane::Main, at(10), 2).await {
+            bench
+                .answer(&claim, Answer::Failed(QueryFailure::Connect), at(10))
+                .await;
+        }
+    }
+    assert!(bench.claim(VerifyLane::Main, at(10), 2).await.is_empty());
+    let store = bench.store();
+    let moved = store
+        .hasten_verifications(&merchant(), VerifyLane::Main, at(10), 10)
+        .await;
+    assert_eq!(moved.expect("moves"), 2);
+    assert_eq!(bench.claim(VerifyLane::Main, at(10), 2).await.len(), 2);
+}
+
+async fn an_operator_can_ask_about_anyone(open: Opener) {
+    let bench = Bench::new(open);
+    let store = bench.store();
+    store
+        .request_verification(
+            &merchant(),
+            &user("taro"),
+            Source::Operator,
+            Trust::Token,
+            at(0),
+        )
+        .await
+        .expect("rings");
+    let claim = bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    assert_eq!(claim.verification.source, Source::Operator);
+    bench.answer(&claim, says("2"), at(0)).await;
+    let event = bench.claim_for("ledger", at(0), 1).await.remove(0).event;
+    let EventContent::Result(result) = event.content else {
+        panic!("not a result")
+    };
+    assert_eq!(result.source, Source::Operator);
+}
+
+async fn unrecognized_callbacks_are_kept_bounded_and_told_of(open: Opener) {
+    let bench = Bench::new(open);
+    for n in 0..450 {
+        bench
+            .accept(None, SignCheck::Missing, n % 2 == 0, at(n))
+            .await
+            .expect("kept");
+    }
+    let kept = bench.store().unrecognized(1000).await.expect("reads");
+    assert_eq!(kept.len(), 400, "200 with a token, 200 without");
+    assert_eq!(kept[0].arrival.at, at(449), "newest first");
+    assert_eq!(kept[399].arrival.at, at(50), "the oldest went");
+    let told = bench.claim_for("audit", at(1000), 1000).await;
+    assert_eq!(told.len(), 450);
+    assert!(bench.claim(VerifyLane::Open, at(1000), 10).await.is_empty());
+}
+
+async fn a_low_disk_refuses_callbacks_and_nothing_else(open: Opener) {
+    let bench = Bench::with_min_free(open, u64::MAX);
+    let refusal = bench
+        .accept(Some("taro"), SignCheck::Valid, true, at(0))
+        .await;
+    assert!(
+        matches!(refusal, Err(StoreError::DiskLow { .. })),
+        "{refusal:?}"
+    );
+    assert!(
+        bench.claim(VerifyLane::Main, at(0), 1).await.is_empty(),
+        "nothing of it counts"
+    );
+    let store = bench.store();
+    store
+        .request_verification(
+            &merchant(),
+            &user("taro"),
+            Source::Operator,
+            Trust::Token,
+            at(0),
+        )
+        .await
+        .expect("work under way goes on");
+}
+
+async fn a_closed_store_takes_nothing_in(open: Opener) {
+    let bench = Bench::new(open);
+    bench.store().close().await.expect("closes");
+    let refusal = bench
+        .accept(Some("taro"), SignCheck::Valid, true, at(0))
+        .await;
+    assert!(matches!(refusal, Err(StoreError::Stopping)), "{refusal:?}");
+    bench.store().close().await.expect("closing twice is fine");
+}
+
+macro_rules! contract {
+    ($store:ident, $open:expr, [$($test:ident),* $(,)?]) => {
+        mod $store {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($open).await;
+            })*
+        }
+    };
+}
+
+macro_rules! store {
+    ($store:ident, $open:expr) => {
+        contract!(
+            $store,
+            $open,
+            [
+                an_accepted_callback_is_kept_byte_for_byte_and_survives_a_restart,
+                callbacks_of_one_user_share_one_verification,
+                callbacks_handed_in_together_are_all_kept,
+                the_most_trusted_are_asked_about_first_and_forgeries_have_a_lane_of_their_own,
+                a_bell_rings_for_the_lane_that_has_work,
+                a_final_answer_makes_one_event_and_a_delivery_per_subscriber,
+                the_same_verdict_again_is_the_same_event,
+                a_callback_after_the_query_was_sent_is_asked_about_again,
+                answers_that_are_not_final_are_asked_again_by_the_schedule_until_stuck,
+                a_lease_that_ran_out_is_claimed_again_and_its_late_answer_counts_for_nothing,
+                a_restart_gives_leases_back_at_once,
+                an_attempt_is_counted_before_it_is_sent_and_recorded_after,
+                a_users_results_reach_an_ordered_endpoint_one_after_the_other,
+                an_abandoned_delivery_is_kept_told_of_and_holds_up_nobody,
+                released_work_is_due_again_and_cost_nothing,
+                hastened_verifications_are_due_now,
+                an_operator_can_ask_about_anyone,
+                unrecognized_callbacks_are_kept_bounded_and_told_of,
+                a_low_disk_refuses_callbacks_and_nothing_else,
+                a_closed_store_takes_nothing_in,
+            ]
+        );
+    };
+}
+
+fn open_sled(path: &std::path::Path, min_free: u64) -> Arc<dyn Store> {
+    let settings = EmbeddedSettings::at(path.to_owned(), min_free);
+    Arc::new(SledStore::open(&settings, at(0)).expect("opens").0)
+}
+
+store!(sled, super::open_sled);
