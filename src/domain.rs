@@ -9,6 +9,7 @@ mod callback;
 mod delivery;
 mod event;
 mod ids;
+mod pace;
 mod retry;
 mod routing;
 mod secret;
@@ -24,6 +25,7 @@ pub use delivery::{
 };
 pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
 pub use ids::{CallbackId, EndpointName, EventId, InvalidId, MerchantNo, UserId};
+pub use pace::Pace;
 pub use retry::{Jitter, Schedule, ScheduleError};
 pub use routing::{EventFilter, Route, Routing};
 pub use secret::{Secret, Secrets};

@@ -6,6 +6,10 @@
 
 pub mod clock;
 pub mod config;
+pub mod deliver;
 pub mod domain;
+pub mod outbound;
 pub mod signing;
 pub mod store;
+pub mod verify;
+pub mod worker;

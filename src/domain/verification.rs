@@ -246,6 +246,18 @@ impl Verification {
         }
     }
 
+    /// The provider is back: asked about at once, whatever its schedule says, those first who wait longest.
+    #[must_use]
+    pub fn hastened(self) -> Self {
+        let state = match self.state {
+            VerificationState::Waiting { due } => VerificationState::Waiting {
+                due: due.min(self.since),
+            },
+            out @ VerificationState::Querying { .. } => out,
+        };
+        Self { state, ..self }
+    }
+
     /// Whether a failed answer speaks of the provider as a whole.
     #[must_use]
     pub const fn blames_provider(answer: &Answer) -> bool {

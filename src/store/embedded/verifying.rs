@@ -224,7 +224,7 @@ pub(super) fn hasten(
             let Some(before) = before.filter(|_| due > now) else {
                 continue;
             };
-            let after = before.clone().released(now);
+            let after = before.clone().hastened();
             replace(txn, merchant, &user, Some(&before), Some(after))?;
             moved += 1;
         }

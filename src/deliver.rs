@@ -1,0 +1,195 @@
+//! The deliver stage: tells one endpoint what it subscribed to, and records each attempt.
+//!
+//! Promises: each attempt is counted before it is sent and recorded after; the `webhook-id` is the event's, on every
+//! attempt; one endpoint's troubles are its own, because each has its own worker, connections, permits and pace.
+
+mod attempt;
+mod payload;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore};
+
+pub use attempt::{Sender, Target, WireFormat, retry_after};
+pub use payload::{standard_payload, vexora_payload};
+
+use crate::clock::{Clock, Entropy};
+use crate::domain::{
+    Delivery, DeliveryPolicy, DeliveryState, EndpointName, Outcome, Pace, Routing, Timestamp,
+};
+use crate::store::{AttemptReport, DeliveryClaim, Lane, Store, StoreError};
+use crate::worker::Stage;
+
+/// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
+const LEASE_SLACK: Duration = Duration::from_secs(20);
+
+/// What may change while the relay runs.
+#[derive(Clone, Debug)]
+pub struct DelivererSettings {
+    /// `retry`, `jitter`, `give_up_after`.
+    pub policy: DeliveryPolicy,
+    /// How attempts are sent.
+    pub sender: Sender,
+}
+
+/// Who and what a deliverer works with.
+pub struct DelivererParts {
+    /// The endpoint.
+    pub endpoint: EndpointName,
+    /// Attempts out at a time.
+    pub concurrency: usize,
+    /// Attempts within a time; `None`: off.
+    pub pace: Option<Pace>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who is to hear when a delivery is abandoned.
+    pub routing: Arc<ArcSwap<Routing>>,
+    /// What may change.
+    pub settings: Arc<ArcSwap<DelivererSettings>>,
+}
+
+/// Does the deliveries of one endpoint.
+pub struct Deliverer {
+    parts: DelivererParts,
+    permits: Arc<Semaphore>,
+    pace: Option<Mutex<Pace>>,
+    bell: Arc<Notify>,
+}
+
+impl Deliverer {
+    /// A deliverer for one endpoint.
+    #[must_use]
+    pub fn new(parts: DelivererParts) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(parts.concurrency)),
+            pace: parts.pace.map(Mutex::new),
+            bell: parts
+                .store
+                .signals()
+                .bell(&Lane::Deliver(parts.endpoint.clone())),
+            parts,
+        }
+    }
+
+    async fn record(
+        &self,
+        claim: &DeliveryClaim,
+        outcome: Outcome,
+        began: Timestamp,
+        took: Duration,
+    ) {
+        let now = began.plus(took).max(self.parts.clock.now());
+        let report = AttemptReport {
+            began,
+            took,
+            outcome: outcome.clone(),
+            now,
+            draw: self.parts.entropy.draw(),
+            fresh: self.parts.entropy.event_id(now),
+            policy: self.parts.settings.load().policy.clone(),
+            routing: self.parts.routing.load_full(),
+        };
+        match self.parts.store.record_attempt(claim, report).await {
+            Ok(Some(after)) => log(&claim.delivery, &outcome, &after, took),
+            Ok(None) => tracing::warn!(
+                event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
+                attempt = claim.delivery.attempts,
+                "an attempt ended after its lease and was not recorded; it was or will be made again"
+            ),
+            Err(error) => tracing::error!(
+                event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
+                error = &error as &dyn std::error::Error,
+                "an attempt could not be recorded; it is made again when its lease ends"
+            ),
+        }
+    }
+}
+
+fn log(delivery: &Delivery, outcome: &Outcome, after: &Delivery, took: Duration) {
+    let (event, endpoint, attempt) = (delivery.event, &delivery.endpoint, delivery.attempts);
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let status = outcome.status;
+    let class = outcome.failure.map(crate::domain::FailureClass::as_str);
+    match after.state {
+        DeliveryState::Delivered { .. } => tracing::info!(
+            %event, %endpoint, attempt, status, took_ms, outcome = "delivered",
+            "delivered to {endpoint}"
+        ),
+        DeliveryState::Abandoned { reason, .. } => tracing::error!(
+            %event, %endpoint, attempt, status, took_ms, outcome = class, reason = reason.as_str(),
+            "delivery to {endpoint} abandoned after {attempt} attempts; it is kept and can be retried"
+        ),
+        DeliveryState::Waiting { due } | DeliveryState::Delivering { until: due } => {
+            tracing::warn!(
+                %event, %endpoint, attempt, status, took_ms, outcome = class, next_due = %due,
+                detail = outcome.detail, "delivery to {endpoint} failed, next attempt at {due}"
+            )
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Deliverer {
+    type Claim = DeliveryClaim;
+
+    fn name(&self) -> String {
+        format!("deliver {}", self.parts.endpoint)
+    }
+
+    fn permits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.permits)
+    }
+
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
+        let now = self.parts.clock.now();
+        let allowed = self.pace.as_ref().map_or(limit, |pace| {
+            limit.min(
+                pace.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .available(now),
+            )
+        });
+        let lease = self.parts.settings.load().sender.timeout() + LEASE_SLACK;
+        let store = &self.parts.store;
+        let claims = store
+            .claim_deliveries(&self.parts.endpoint, now, lease, allowed)
+            .await?;
+        if let Some(pace) = &self.pace {
+            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+            *pace = pace.taken(claims.len(), now);
+        }
+        Ok(claims)
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let lane = Lane::Deliver(self.parts.endpoint.clone());
+        let due = self.parts.store.next_due(&lane).await?;
+        let now = self.parts.clock.now();
+        Ok(due.map(|due| match &self.pace {
+            Some(pace) => due.max(
+                pace.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .next_at(now),
+            ),
+            None => due,
+        }))
+    }
+
+    async fn perform(&self, claim: DeliveryClaim) {
+        let began = self.parts.clock.now();
+        let settings = self.parts.settings.load_full();
+        let (outcome, took) = settings.sender.send(&claim.event, began).await;
+        self.record(&claim, outcome, began, took).await;
+    }
+}

@@ -1,0 +1,166 @@
+//! Requests that leave the relay: to the provider and to the endpoints.
+//!
+//! Promise: every request ends within its timeout; no redirect is followed; no proxy is taken from the environment; of
+//! an answer no more is read than was asked for; a failure has a stable class and a text without secrets or addresses'
+//! query strings.
+
+mod failure;
+mod tls;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+pub use failure::{DnsFailure, SendError};
+pub use tls::{PublicRoots, TlsError, certificates, private_key, provider};
+
+/// How long a connection may take to be made, TLS included: longer is not coming.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an idle connection is kept: shorter than the minute after which most servers and firewalls forget it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// What makes one client differ from another.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSettings {
+    /// Own CA certificates, PEM; `None`: the system's, else Mozilla's.
+    pub ca: Option<PathBuf>,
+    /// Client certificate and key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// A proxy: `http://`, `https://`, `socks5://`, `socks5h://`.
+    pub proxy: Option<String>,
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A certificate or key file.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The proxy's address, or the client as a whole.
+    #[error("the HTTP client could not be made")]
+    Client(#[source] reqwest::Error),
+}
+
+/// An HTTP client with its own connections.
+#[derive(Clone, Debug)]
+pub struct Client(reqwest::Client);
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The `Retry-After` header, if it is text.
+    pub retry_after: Option<String>,
+    /// The beginning of the body, at most as much as was asked for.
+    pub body: Vec<u8>,
+    /// How the reading of the body ended.
+    pub body_end: BodyEnd,
+}
+
+/// How the reading of a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// All of it is here.
+    Whole,
+    /// There is more than was asked for.
+    Longer,
+    /// It broke off or took too long.
+    Broken(crate::domain::FailureClass),
+}
+
+/// A request to send: always a POST.
+#[derive(Debug)]
+pub struct Post<'a> {
+    /// Where to.
+    pub url: &'a str,
+    /// Header names and values, `content-type` among them.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// For the whole exchange.
+    pub timeout: Duration,
+    /// How much of the answer's body to read, in bytes.
+    pub read_at_most: usize,
+}
+
+impl Client {
+    /// Makes a client. `roots` are what it trusts unless it has a CA of its own.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds nothing usable, or a proxy that is no address.
+    pub fn new(settings: &ClientSettings, roots: &PublicRoots) -> Result<Self, ClientError> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config(settings, roots)?)
+            .dns_resolver(SystemResolver)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_nodelay(true)
+            .no_proxy();
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientError::Client)?);
+        }
+        Ok(Self(builder.build().map_err(ClientError::Client)?))
+    }
+
+    /// Sends a request and reads the answer's head and the beginning of its body.
+    ///
+    /// # Errors
+    /// No head of an answer came. Trouble with the body alone is in [`Response::body_end`].
+    pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
+        let mut request = self.0.post(post.url).timeout(post.timeout).body(post.body);
+        for (name, value) in &post.headers {
+            request = request.header(name, value);
+        }
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| SendError::of(&error))?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
+        let retry_after = retry_after
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let mut body = Vec::new();
+        let body_end = loop {
+            match response.chunk().await {
+                Ok(None) => break BodyEnd::Whole,
+                Ok(Some(chunk)) => {
+                    let room = post.read_at_most.saturating_sub(body.len());
+                    body.extend(chunk.iter().take(room));
+                    if chunk.len() > room {
+                        break BodyEnd::Longer;
+                    }
+                }
+                Err(error) => break BodyEnd::Broken(SendError::of(&error).class),
+            }
+        };
+        Ok(Response {
+            status,
+            retry_after,
+            body,
+            body_end,
+        })
+    }
+}
+
+/// The system's resolver, asked anew for every connection, with an error that can be told from others.
+#[derive(Clone, Copy, Debug)]
+struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(DnsFailure)?;
+            let found: Vec<SocketAddr> = found.collect();
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}

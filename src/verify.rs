@@ -1,0 +1,297 @@
+//! The verify stage: asks the provider what is really true, and records what it said.
+//!
+//! Promises: only the query changes state; one query per user at a time; a flood of forged callbacks keeps to a small
+//! lane of its own; while the provider fails as a whole it is left alone but for one probe at a time.
+
+mod answer;
+mod provider;
+mod query;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::sync::{Notify, Semaphore};
+
+pub use answer::read_answer;
+pub use provider::{Provider, QueryPermit};
+pub use query::{Queried, QueryClient};
+
+use crate::clock::{Clock, Entropy};
+use crate::domain::{
+    Answer, BreakerChange, MerchantNo, Pace, Routing, Secrets, Timestamp, Verification, VerifyLane,
+    VerifyPolicy,
+};
+use crate::store::{AnswerRecorded, AnswerReport, Lane, Store, StoreError, VerifyClaim};
+use crate::worker::Stage;
+
+/// How long after a query's own timeout its result may still be recorded before somebody else may ask.
+const LEASE_SLACK: Duration = Duration::from_secs(20);
+
+/// Of a merchant's query rate, the share that callbacks anybody could have sent may use.
+const OPEN_SHARE: u32 = 10;
+
+/// Verifications moved up in one transaction when the provider is back.
+const HASTEN_BATCH: usize = 500;
+
+/// What may change while the relay runs.
+#[derive(Clone, Debug)]
+pub struct VerifierSettings {
+    /// `[verify]`.
+    pub policy: VerifyPolicy,
+    /// The merchant's secrets: the first signs.
+    pub app_secret: Secrets,
+}
+
+/// Who and what a verifier works with.
+pub struct VerifierParts {
+    /// The merchant.
+    pub merchant: MerchantNo,
+    /// Its lane.
+    pub lane: VerifyLane,
+    /// The provider at this merchant's address, shared by all who ask there.
+    pub provider: Arc<Provider>,
+    /// The merchant's query rate, shared by both lanes; `None`: off.
+    pub pace: Option<Arc<Mutex<Pace>>>,
+    /// How many queries may be out, over all merchants.
+    pub permits: Arc<Semaphore>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Who is to hear of results.
+    pub routing: Arc<ArcSwap<Routing>>,
+    /// What may change.
+    pub settings: Arc<ArcSwap<VerifierSettings>>,
+}
+
+/// Does one lane of one merchant.
+pub struct Verifier {
+    parts: VerifierParts,
+    /// The open lane: one query at a time, and a share of the rate. The main lane is bounded by what all share.
+    permits: Arc<Semaphore>,
+    open_pace: Option<Mutex<Pace>>,
+    bell: Arc<Notify>,
+}
+
+/// A claimed verification with the leave to ask.
+pub struct Asking {
+    claim: VerifyClaim,
+    permit: QueryPermit,
+}
+
+impl Verifier {
+    /// A verifier for one lane. `rate` is the merchant's query rate, for the open lane's share of it.
+    #[must_use]
+    pub fn new(parts: VerifierParts, rate: Option<(std::num::NonZeroU32, Duration)>) -> Self {
+        let bell = parts
+            .store
+            .signals()
+            .bell(&Lane::Verify(parts.merchant.clone(), parts.lane));
+        let (permits, open_pace) = match parts.lane {
+            VerifyLane::Main => (Arc::clone(&parts.permits), None),
+            VerifyLane::Open => {
+                let share = rate.map(|(count, per)| {
+                    // A tenth of the rate, kept even by asking once in ten times as long.
+                    Mutex::new(Pace::new(count, per.saturating_mul(OPEN_SHARE)).without_burst())
+                });
+                (Arc::new(Semaphore::new(1)), share)
+            }
+        };
+        Self {
+            parts,
+            permits,
+            open_pace,
+            bell,
+        }
+    }
+
+    fn paces(&self) -> impl Iterator<Item = &Mutex<Pace>> {
+        self.parts
+            .pace
+            .as_deref()
+            .into_iter()
+            .chain(&self.open_pace)
+    }
+
+    /// How many the rates allow now.
+    fn allowed(&self, now: Timestamp, limit: usize) -> usize {
+        self.paces().fold(limit, |least, pace| {
+            least.min(
+                pace.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .available(now),
+            )
+        })
+    }
+
+    fn count_against_rates(&self, number: usize, now: Timestamp) {
+        for pace in self.paces() {
+            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+            *pace = pace.taken(number, now);
+        }
+    }
+
+    async fn record(&self, claim: &VerifyClaim, answer: Answer, began: Timestamp, took: Duration) {
+        let now = began.plus(took).max(self.parts.clock.now());
+        let report = AnswerReport {
+            answer: answer.clone(),
+            now,
+            took,
+            fresh: self.parts.entropy.event_id(now),
+            policy: self.parts.settings.load().policy.clone(),
+            routing: self.parts.routing.load_full(),
+        };
+        match self.parts.store.record_answer(claim, report).await {
+            Ok(recorded) => self.log(claim, &answer, &recorded, took),
+            Err(error) => tracing::error!(
+                merchant = %claim.merchant,
+                error = &error as &dyn std::error::Error,
+                "an answer could not be recorded; the user is asked about again when the lease ends"
+            ),
+        }
+    }
+
+    fn log(&self, claim: &VerifyClaim, answer: &Answer, recorded: &AnswerRecorded, took: Duration) {
+        let merchant = &claim.merchant;
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let query = claim.verification.queries;
+        let event = recorded.event.map(tracing::field::display);
+        let next_due = recorded.next_due.map(tracing::field::display);
+        tracing::debug!(%merchant, user = %claim.user, query, "verification of this user");
+        match answer {
+            Answer::Verdict(verdict) => tracing::info!(
+                %merchant, query, took_ms, event, next_due,
+                outcome = verdict.status().word(),
+                "verification answered {}", verdict.status().word()
+            ),
+            Answer::Failed(failure) => tracing::warn!(
+                %merchant, query, took_ms, next_due,
+                outcome = failure.class(),
+                "verification failed: {failure}"
+            ),
+        }
+        if recorded.newly_stuck {
+            tracing::error!(%merchant, query, next_due, "verification is stuck: no final status within verify.give_up_after; asking daily from now on");
+        }
+        if !recorded.counted {
+            tracing::warn!(%merchant, query, "an answer came after its lease had ended and was not recorded");
+        }
+    }
+
+    /// The provider is back: nobody waits out a schedule that its absence made long.
+    async fn hasten_all(&self) {
+        for merchant in self.parts.provider.merchants() {
+            for lane in [VerifyLane::Main, VerifyLane::Open] {
+                let now = self.parts.clock.now();
+                loop {
+                    let store = &self.parts.store;
+                    match store
+                        .hasten_verifications(&merchant, lane, now, HASTEN_BATCH)
+                        .await
+                    {
+                        Ok(0) => break,
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "verifications could not be moved up; they come by their own schedule"
+                            );
+                            break;
+                        }
+                    }
+                }
+                self.parts
+                    .store
+                    .signals()
+                    .ring(&Lane::Verify(merchant.clone(), lane));
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Verifier {
+    type Claim = Asking;
+
+    fn name(&self) -> String {
+        format!("verify {} {:?}", self.parts.merchant, self.parts.lane)
+    }
+
+    fn permits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.permits)
+    }
+
+    fn bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.bell)
+    }
+
+    async fn claim(&self, limit: usize) -> Result<Vec<Asking>, StoreError> {
+        let now = self.parts.clock.now();
+        let mut permits = self.parts.provider.permits(now, self.allowed(now, limit));
+        let lease = self.parts.provider.timeout() + LEASE_SLACK;
+        let (merchant, lane) = (&self.parts.merchant, self.parts.lane);
+        let store = &self.parts.store;
+        let claims = store
+            .claim_verifications(merchant, lane, now, lease, permits.len())
+            .await?;
+        self.count_against_rates(claims.len(), now);
+        permits.truncate(claims.len());
+        Ok(claims
+            .into_iter()
+            .zip(permits)
+            .map(|(claim, permit)| Asking { claim, permit })
+            .collect())
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let lane = Lane::Verify(self.parts.merchant.clone(), self.parts.lane);
+        let Some(due) = self.parts.store.next_due(&lane).await? else {
+            return Ok(None);
+        };
+        let now = self.parts.clock.now();
+        let allowed = self.paces().fold(due, |due, pace| {
+            due.max(
+                pace.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .next_at(now),
+            )
+        });
+        Ok(Some(allowed.max(self.parts.provider.open_at(now))))
+    }
+
+    async fn perform(&self, asking: Asking) {
+        let Asking { claim, permit } = asking;
+        let began = self.parts.clock.now();
+        let secrets = self.parts.settings.load();
+        let secret = secrets.app_secret.signing();
+        let provider = &self.parts.provider;
+        // The open lane has a permit of its own; on the wire it counts like any other.
+        let wire = match self.parts.lane {
+            VerifyLane::Main => None,
+            VerifyLane::Open => self.parts.permits.acquire().await.ok(),
+        };
+        let queried = provider
+            .query(&claim.merchant, secret, &claim.user, began)
+            .await;
+        drop(wire);
+        let down = Verification::blames_provider(&queried.answer);
+        let change = permit.answered(down, self.parts.clock.now());
+        self.record(&claim, queried.answer, began, queried.took)
+            .await;
+        match change {
+            BreakerChange::None => {}
+            BreakerChange::Opened => tracing::error!(
+                provider = provider.address(),
+                "the provider does not answer: queries are held but for one probe at a time, callbacks are still accepted"
+            ),
+            BreakerChange::Closed => {
+                tracing::info!(provider = provider.address(), "the provider answers again");
+                self.hasten_all().await;
+            }
+        }
+    }
+}

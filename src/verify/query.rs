@@ -1,0 +1,139 @@
+//! The signed status query: `POST /v1/vexora/kycStatusQuery` (the provider's page *Check KYC Status*).
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::answer::read_answer;
+use crate::domain::{Answer, FailureClass, MerchantNo, QueryFailure, Secret, Timestamp, UserId};
+use crate::outbound::{BodyEnd, Client, Post};
+use crate::signing::vexora;
+
+/// The most that is read of an answer: a published one has 200 bytes.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Asks about users at one address.
+#[derive(Clone, Debug)]
+pub struct QueryClient {
+    client: Client,
+    base_url: String,
+    timeout: Duration,
+}
+
+/// A query's answer, and how long it took.
+#[derive(Clone, Debug)]
+pub struct Queried {
+    /// What was said, or why nothing was.
+    pub answer: Answer,
+    /// From sending to the last byte.
+    pub took: Duration,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    sign: &'a str,
+    timestamp: &'a str,
+    #[serde(rename = "userId")]
+    user_id: &'a str,
+}
+
+impl QueryClient {
+    /// Asks at `base_url` (without a trailing slash); a whole query may take `timeout`.
+    #[must_use]
+    pub const fn new(client: Client, base_url: String, timeout: Duration) -> Self {
+        Self {
+            client,
+            base_url,
+            timeout,
+        }
+    }
+
+    /// Where it asks.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.base_url
+    }
+
+    /// For one whole query.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Asks once. Never fails: why there is no verdict is an answer too.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "measures how long the query took"
+    )]
+    pub async fn query(
+        &self,
+        merchant: &MerchantNo,
+        secret: &Secret,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Queried {
+        let began = Instant::now();
+        let answer = match self.ask(merchant, secret, user, now).await {
+            Ok(verdict) => verdict,
+            Err(failure) => Answer::Failed(failure),
+        };
+        Queried {
+            answer,
+            took: began.elapsed(),
+        }
+    }
+
+    async fn ask(
+        &self,
+        merchant: &MerchantNo,
+        secret: &Secret,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<Answer, QueryFailure> {
+        let timestamp = now.as_millis().to_string();
+        let signed = [("timestamp", timestamp.as_str()), ("userId", user.as_str())];
+        let sign = vexora::sign(signed, secret);
+        let body = Body {
+            sign: &sign,
+            timestamp: &timestamp,
+            user_id: user.as_str(),
+        };
+        let body = serde_json::to_vec(&body).map_err(|_never| QueryFailure::Unreadable)?;
+        let url = format!("{}/v1/vexora/kycStatusQuery", self.base_url);
+        let post = Post {
+            url: &url,
+            headers: vec![
+                ("content-type".into(), "application/json".into()),
+                ("accept".into(), "application/json".into()),
+                (
+                    "user-agent".into(),
+                    concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
+                ),
+                ("merchantNo".into(), merchant.to_string()),
+            ],
+            body,
+            timeout: self.timeout,
+            read_at_most: MAX_ANSWER,
+        };
+        let response = self
+            .client
+            .post(post)
+            .await
+            .map_err(|error| broken(error.class))?;
+        if response.status != 200 {
+            return Err(QueryFailure::Http(response.status));
+        }
+        match response.body_end {
+            BodyEnd::Whole => read_answer(&response.body),
+            BodyEnd::Longer => Err(QueryFailure::NotJson),
+            BodyEnd::Broken(class) => Err(broken(class)),
+        }
+    }
+}
+
+const fn broken(class: FailureClass) -> QueryFailure {
+    match class {
+        FailureClass::Timeout => QueryFailure::Timeout,
+        _ => QueryFailure::Connect,
+    }
+}

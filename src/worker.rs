@@ -1,0 +1,173 @@
+//! One loop for all stages: a permit, the bell armed, a claim, and off it goes; then wait for the bell, the next due
+//! instant, or the end.
+//!
+//! Promise: no work that is due waits for anything but a permit or its own limits, and nothing spins. The loop holds
+//! no work itself: what it claimed is leased in the store, and whoever dies with it is replaced when the lease ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::store::StoreError;
+
+/// The most that is claimed in one go: enough to fill a group commit, not so much that a claim outlives its lease.
+const BATCH: usize = 64;
+
+/// How long a worker waits after the store failed it.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// The pause after a look that found nothing although something is due.
+const NOT_TO_BE_HAD: Duration = Duration::from_millis(100);
+
+/// How often a worker looks though nobody rang: a lost bell costs this much and no work.
+const FALLBACK_POLL: Duration = Duration::from_secs(30);
+
+/// What a worker does its rounds for.
+#[async_trait]
+pub trait Stage: Send + Sync + 'static {
+    /// One piece of claimed work.
+    type Claim: Send + 'static;
+
+    /// For logs: which worker this is.
+    fn name(&self) -> String;
+
+    /// How many pieces may be under way.
+    fn permits(&self) -> Arc<Semaphore>;
+
+    /// Rings when there may be work.
+    fn bell(&self) -> Arc<Notify>;
+
+    /// Claims at most `limit` pieces that are due and that its limits allow now.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn claim(&self, limit: usize) -> Result<Vec<Self::Claim>, StoreError>;
+
+    /// When a claim may next find something: the due time of the next piece, or when its limits allow one.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Does one piece of work and records what came of it. Reports its own troubles.
+    async fn perform(&self, claim: Self::Claim);
+}
+
+/// Claims what permits allow. Returns the claims with a permit each, and whether there may be more.
+async fn claim<S: Stage>(
+    stage: &S,
+    first: OwnedSemaphorePermit,
+) -> Result<(Vec<(S::Claim, OwnedSemaphorePermit)>, bool), StoreError> {
+    let permits = stage.permits();
+    let mut held = vec![first];
+    while held.len() < BATCH
+        && let Ok(permit) = Arc::clone(&permits).try_acquire_owned()
+    {
+        held.push(permit);
+    }
+    let wanted = held.len();
+    let claims = stage.claim(wanted).await?;
+    let more = claims.len() == wanted;
+    Ok((claims.into_iter().zip(held).collect(), more))
+}
+
+/// Does everything that is due now, to the end, and returns how much that was. What tests call instead of [`run`]:
+/// the same claim and the same work, without a clock.
+///
+/// # Errors
+/// The store failed.
+pub async fn run_due<S: Stage>(stage: &S) -> Result<usize, StoreError> {
+    let Ok(first) = stage.permits().acquire_owned().await else {
+        return Ok(0);
+    };
+    let (claims, _) = claim(stage, first).await?;
+    let number = claims.len();
+    let work = claims.into_iter().map(|(claim, permit)| async move {
+        stage.perform(claim).await;
+        drop(permit);
+    });
+    futures_util::future::join_all(work).await;
+    Ok(number)
+}
+
+/// Does a stage's rounds until it is cancelled. Work under way then goes on; the tracker knows of it.
+pub async fn run<S: Stage>(
+    stage: Arc<S>,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+) {
+    let bell = stage.bell();
+    loop {
+        // Armed before looking: work that comes in between rings.
+        let rung = bell.notified();
+        tokio::pin!(rung);
+        rung.as_mut().enable();
+
+        let permit = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            permit = stage.permits().acquire_owned() => permit,
+        };
+        let Ok(permit) = permit else { return };
+        let wake = match claim(&*stage, permit).await {
+            Ok((claims, more)) => {
+                let none = claims.is_empty();
+                for (claim, permit) in claims {
+                    let stage = Arc::clone(&stage);
+                    tracker.spawn(async move {
+                        stage.perform(claim).await;
+                        drop(permit);
+                    });
+                }
+                if more {
+                    continue;
+                }
+                let now = clock.now();
+                let wake = next_look(&*stage, now).await;
+                // Due, but not to be had: whatever holds it back, looking harder does not help.
+                if none {
+                    wake.max(now.plus(NOT_TO_BE_HAD))
+                } else {
+                    wake
+                }
+            }
+            Err(StoreError::Stopping) => return,
+            Err(error) => {
+                tracing::error!(
+                    worker = stage.name(),
+                    error = &error as &dyn std::error::Error,
+                    "work could not be claimed; trying again"
+                );
+                clock.now().plus(AFTER_ERROR)
+            }
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = &mut rung => {}
+            () = clock.sleep_until(wake) => {}
+        }
+    }
+}
+
+async fn next_look<S: Stage>(stage: &S, now: Timestamp) -> Timestamp {
+    let poll = now.plus(FALLBACK_POLL);
+    match stage.next_due().await {
+        Ok(due) => due.map_or(poll, |due| due.min(poll)),
+        Err(error) => {
+            tracing::error!(
+                worker = stage.name(),
+                error = &error as &dyn std::error::Error,
+                "the next due time could not be read"
+            );
+            now.plus(AFTER_ERROR)
+        }
+    }
+}
