@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
+use super::addresses::is_loopback;
 use crate::domain::{
-    DeliveryPolicy, EndpointName, EventFilter, MerchantNo, Secret, Secrets, VerifyPolicy,
+    DeliveryPolicy, EndpointName, EventFilter, MerchantNo, Route, Routing, Secret, Secrets,
+    VerifyPolicy,
 };
 use crate::signing::webhook::WebhookKey;
 
@@ -35,6 +38,37 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+impl Config {
+    /// Who hears of what, in the order of the file.
+    #[must_use]
+    pub fn routing(&self) -> Routing {
+        let routes = self.endpoints.iter().map(|endpoint| Route {
+            endpoint: endpoint.name.clone(),
+            events: endpoint.events.clone(),
+            merchants: endpoint.merchants.clone(),
+            ordered: endpoint.ordered,
+        });
+        Routing::new(routes.collect())
+    }
+
+    /// The provider's address for this merchant.
+    #[must_use]
+    pub fn base_url_of<'a>(&'a self, merchant: &'a MerchantSettings) -> &'a str {
+        merchant.base_url.as_ref().unwrap_or(&self.vexora.base_url)
+    }
+
+    /// Whether nothing of it reaches beyond this machine: both listeners, the provider of every merchant, and every
+    /// endpoint are on loopback. Then secrets in the file are a convenience and not a risk.
+    #[must_use]
+    pub fn is_loopback_only(&self) -> bool {
+        let loopback = |url: &str| Url::parse(url).is_ok_and(|url| is_loopback(&url));
+        self.server.listen.is_loopback()
+            && self.admin.listen.is_loopback()
+            && self.merchants.iter().all(|m| loopback(self.base_url_of(m)))
+            && self.endpoints.iter().all(|e| is_loopback(&e.url))
+    }
+}
+
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -42,6 +76,23 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// `unix:/run/vexora-relay/callback.sock`
     Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine can connect.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Whether it names one place: port 0 lets the system choose.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        !matches!(self, Self::Tcp(address) if address.port() == 0)
+    }
 }
 
 /// So many per second, with a burst of the same size. `"50/s"`, `"3000/m"`, `"10000/h"`.
@@ -197,14 +248,14 @@ pub struct EndpointSettings {
     /// Its name.
     pub name: EndpointName,
     /// Where to post: https, or http to loopback or with `allow_http`.
-    pub url: url::Url,
+    pub url: Url,
     /// All sign. Empty only for `format = "vexora"`.
     pub keys: Vec<WebhookKey>,
     /// What it wants to hear.
     pub events: EventFilter,
     /// Whose events; empty: all merchants'.
     pub merchants: Vec<MerchantNo>,
-    /// Extra headers; names and values are valid HTTP, none of them one that we set ourselves.
+    /// Extra headers; names (in small letters) and values are valid HTTP, none of them one that we set ourselves.
     pub headers: Vec<(String, Secret)>,
     /// Certificates and ways out.
     pub transport: TransportSettings,
