@@ -72,13 +72,16 @@ pub fn load(file: &Path) -> Result<Config, Problems> {
 pub fn load_with(file: &Path, vars: &dyn Vars) -> Result<Config, Problems> {
     let name = file.to_string_lossy();
     let of_file = |fault| Problems::of_file(&name, fault);
-    let content =
-        files::read(file, LARGEST_FILE).map_err(|unread| {
-            let fault = unread.fault(file, "a configuration file");
-            of_file(fault.hint(
+    let content = files::read(file, LARGEST_FILE).map_err(|unread| {
+        let fault = unread.fault(file, "a configuration file");
+        of_file(if unread.is_missing() {
+            fault.hint(
                 "--config names the file; config.toml in the source tree is a complete example",
-            ))
-        })?;
+            )
+        } else {
+            fault
+        })
+    })?;
     let text = String::from_utf8(content.bytes).map_err(|error| {
         let found = format!("is not UTF-8 at byte {}", error.utf8_error().valid_up_to());
         of_file(Fault::new(found, "TOML, which is UTF-8").hint("save it as UTF-8"))

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::HeaderName;
 
 use super::addresses::{UrlRules, http_url, proxy};
 use super::files::{self, Pem};
@@ -14,6 +14,7 @@ use super::problems::Fault;
 use super::reader::{Node, Section};
 use super::secrets::{self, Plain};
 use super::settings::{EndpointSettings, PayloadFormat, Rate, TransportSettings};
+use super::spelling::nearest;
 use super::values::{
     DAY, HOUR, LEAST_TIMEOUT, MILLI, MINUTE, SECOND, choice, count, duration, jitter, rate,
     schedule,
@@ -242,11 +243,13 @@ fn event(pattern: &str) -> Result<&str, Fault> {
         .map(|_| pattern)
         .map_err(|_index| {
             let kinds: Vec<&str> = EventKind::ALL.into_iter().map(EventKind::as_str).collect();
+            let meant = nearest(pattern, &kinds)
+                .map_or_else(String::new, |kind| format!("did you mean {kind:?}? "));
             Fault::text(
                 pattern,
                 "an event type, a family such as \"kyc.*\", or \"*\"",
             )
-            .hint(format!("there are {}", kinds.join(", ")))
+            .hint(format!("{meant}there are {}", kinds.join(", ")))
         })
 }
 
@@ -274,7 +277,11 @@ fn headers(node: &Node<'_>) -> Option<Vec<(String, Secret)>> {
             Plain::Fine
         };
         let secret = secrets::secret(&value, plain).and_then(|secret| {
-            let valid = HeaderValue::from_str(secret.expose()).is_ok();
+            // Stricter than HTTP: what is beyond ASCII reaches receivers in no encoding they could rely on.
+            let valid = secret
+                .expose()
+                .bytes()
+                .all(|byte| matches!(byte, b' '..=b'~'));
             let found = format!("{} bytes, some of them not ASCII", secret.expose().len());
             value.checked(
                 valid

@@ -32,6 +32,11 @@ pub(super) enum Unread {
 }
 
 impl Unread {
+    /// Whether there is no such file.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// As a problem of the key that names the file.
     pub(super) fn fault(&self, path: &Path, expected: &str) -> Fault {
         let path = shown(&path.to_string_lossy());

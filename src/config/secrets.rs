@@ -130,9 +130,12 @@ fn of_credential(node: &Node<'_>) -> Option<Secret> {
     };
     let path = PathBuf::from(directory).join(name);
     let content = files::read(&path, LARGEST).map_err(|unread| {
-        unread
-            .fault(&path, "the credential's file")
-            .hint(format!("does the unit have LoadCredential={name}:… ?"))
+        let fault = unread.fault(&path, "the credential's file");
+        if unread.is_missing() {
+            fault.hint(format!("does the unit have LoadCredential={name}:… ?"))
+        } else {
+            fault
+        }
     });
     let content = node.checked(content)?;
     node.checked(of_bytes(&path, content.bytes))

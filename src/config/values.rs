@@ -34,25 +34,39 @@ const MOST_STEPS: usize = 100;
 /// The most per unit of time: far beyond what one process does, far below where counting goes wrong.
 const MOST_PER_UNIT: u32 = 1_000_000;
 
-const UNITS: [(&str, Duration); 5] = [
-    ("d", DAY),
-    ("h", HOUR),
-    ("m", MINUTE),
-    ("s", SECOND),
-    ("ms", MILLI),
+/// In milliseconds, the largest first.
+const TIME_UNITS: [(&str, u128); 5] = [
+    ("d", DAY.as_millis()),
+    ("h", HOUR.as_millis()),
+    ("m", MINUTE.as_millis()),
+    ("s", SECOND.as_millis()),
+    ("ms", 1),
+];
+/// In bytes, the largest first.
+const SIZE_UNITS: [(&str, u128); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
 ];
 
 /// A duration as one would write it in the file, in the largest unit that divides it.
 fn written(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    UNITS
+    in_units(duration.as_millis(), &TIME_UNITS, "s")
+}
+
+/// Likewise a size.
+fn written_size(bytes: u64) -> String {
+    in_units(u128::from(bytes), &SIZE_UNITS, "B")
+}
+
+fn in_units(amount: u128, units: &[(&str, u128)], of_nothing: &str) -> String {
+    let (name, unit) = units
         .iter()
-        .map(|(name, unit)| (name, unit.as_millis()))
-        .find(|(_, unit)| millis > 0 && millis % unit == 0)
-        .map_or_else(
-            || format!("{}s", duration.as_secs()),
-            |(name, unit)| format!("{}{name}", millis / unit),
-        )
+        .copied()
+        .find(|(_, unit)| amount > 0 && amount.is_multiple_of(*unit))
+        .unwrap_or((of_nothing, 1));
+    format!("{}{name}", amount / unit)
 }
 
 /// A duration within bounds.
@@ -96,16 +110,9 @@ fn parse_duration(
 
 /// A size in bytes within bounds.
 pub(super) fn size(node: &Node<'_>, min: u64, max: u64) -> Option<u64> {
-    let shown = |bytes| {
-        ByteSize::b(bytes)
-            .display()
-            .iec()
-            .to_string()
-            .replace(' ', "")
-    };
     let expected = match (min, max) {
         (0, u64::MAX) => "a size".to_owned(),
-        _ => format!("a size from {} to {}", shown(min), shown(max)),
+        _ => format!("a size from {} to {}", written_size(min), written_size(max)),
     };
     node.text(&expected, |text| {
         let Ok(ByteSize(bytes)) = ByteSize::from_str(text.trim()) else {
@@ -204,4 +211,33 @@ pub(super) fn line(node: &Node<'_>, max: usize) -> Option<String> {
         _ if text.chars().any(char::is_control) => Err(Fault::text(text, expected.as_str())),
         _ => Ok(text.to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_shown_as_one_would_write_it() {
+        for (duration, text) in [
+            (MILLI * 100, "100ms"),
+            (SECOND, "1s"),
+            (5 * MINUTE, "5m"),
+            (90 * SECOND, "90s"),
+            (36 * HOUR, "36h"),
+            (36_500 * DAY, "36500d"),
+            (Duration::ZERO, "0s"),
+        ] {
+            assert_eq!(written(duration), text);
+            assert_eq!(humantime::parse_duration(text), Ok(duration));
+        }
+        for (bytes, text) in [
+            (0, "0B"),
+            (1000, "1000B"),
+            (1024, "1KiB"),
+            (3 << 19, "1536KiB"),
+        ] {
+            assert_eq!(written_size(bytes), text);
+        }
+    }
 }
