@@ -14,6 +14,7 @@ mod files;
 mod merchants;
 mod problems;
 mod reader;
+mod reading;
 mod secrets;
 mod sections;
 pub mod settings;
@@ -30,7 +31,8 @@ pub use problems::{Problem, Problems};
 pub use settings::Config;
 
 use problems::{Fault, shown};
-use reader::{Reading, Section};
+use reader::Section;
+use reading::Reading;
 
 /// The largest configuration, in bytes: a thousand endpoints fit in easily, a log file named by mistake does not.
 pub const LARGEST_FILE: u64 = 1024 * 1024;

@@ -34,15 +34,20 @@ pub(super) fn listen(node: &Node<'_>) -> Option<Listen> {
         if let Some(path) = text.strip_prefix("unix:") {
             return socket_path(path).map(Listen::Unix);
         }
-        text.parse::<SocketAddr>().map(Listen::Tcp).map_err(|_| {
-            let fault = Fault::text(text, expected);
-            match text.rsplit_once(':') {
-                Some(("", port)) => fault.hint(format!("\"[::]:{port}\" listens on every address")),
-                Some((_, port)) if port.parse::<u16>().is_ok() => fault
-                    .hint("names are not looked up; IPv6 goes in brackets, as in \"[::1]:8080\""),
-                _ => fault,
-            }
-        })
+        text.parse::<SocketAddr>()
+            .map(Listen::Tcp)
+            .map_err(|_not_an_address| {
+                let fault = Fault::text(text, expected);
+                match text.rsplit_once(':') {
+                    Some(("", port)) => {
+                        fault.hint(format!("\"[::]:{port}\" listens on every address"))
+                    }
+                    Some((_, port)) if port.parse::<u16>().is_ok() => fault.hint(
+                        "names are not looked up; IPv6 goes in brackets, as in \"[::1]:8080\"",
+                    ),
+                    _ => fault,
+                }
+            })
     })
 }
 

@@ -121,18 +121,13 @@ pub(super) fn identity(
     key: &'static str,
 ) -> Option<TlsFiles> {
     let nodes = (section.get(cert), section.get(key));
-    let missing = |present, absent| {
-        section.fault(
-            absent,
-            Fault::new(
-                "is missing",
-                format!("a file: {present} is given, and they go together"),
-            ),
-        );
+    let missing = |node: &Node<'_>, present, absent| {
+        let expected = format!("a file: {present} is given, and they go together");
+        section.fault_beside(node, absent, Fault::new("is missing", expected));
     };
     match &nodes {
-        (Some(_), None) => missing(cert, key),
-        (None, Some(_)) => missing(key, cert),
+        (Some(node), None) => missing(node, cert, key),
+        (None, Some(node)) => missing(node, key, cert),
         _ => {}
     }
     // Both are looked at before either may end it: every problem at once.
