@@ -311,7 +311,7 @@ fn header_name(written: &str) -> Result<String, Fault> {
             .any(|prefix| name.starts_with(prefix));
     if ours {
         return Err(Fault::new(
-            "is a header that the relay sets itself",
+            "is a header that is the relay's or the connection's own",
             "another header",
         ));
     }

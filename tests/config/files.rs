@@ -73,8 +73,8 @@ fn a_bomb_of_a_file_is_refused_and_not_a_crash() {
     place.problem(&format!("a = {}", "[".repeat(100_000)));
     place.problem(&format!("a = {}", "{ a = ".repeat(100_000)));
     place.problem(&format!("[{}a]", "a.".repeat(100_000)));
-    let keys: String = (0..50_000).map(|n| format!("max_body{n} = 1\n")).collect();
-    assert_eq!(place.refuse(&section("server", &keys)).len(), 50_000);
+    let keys: String = (0..5_000).map(|n| format!("max_body{n} = 1\n")).collect();
+    assert_eq!(place.refuse(&section("server", &keys)).len(), 5_000);
 }
 
 #[test]

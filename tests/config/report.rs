@@ -88,7 +88,7 @@ allow_private = false
     config.toml:31: endpoint "ledger": events, item 1: is "kyc.aproved", expected an event type, a family such as "kyc.*", or "*"
       hint: did you mean "kyc.approved"? there are kyc.pending, kyc.under_review, kyc.approved, kyc.rejected, kyc.unknown, relay.endpoint.down, relay.endpoint.recovered, relay.delivery.abandoned, relay.verification.stuck, relay.callback.unrecognized, relay.provider.down, relay.provider.recovered, relay.test
     config.toml:32: endpoint "ledger": merchants, item 1: is "0000000000", expected the merchant_no of a [[merchant]]
-    config.toml:33: endpoint "ledger": headers.Host: is a header that the relay sets itself, expected another header
+    config.toml:33: endpoint "ledger": headers.Host: is a header that is the relay's or the connection's own, expected another header
     config.toml:34: endpoint "ledger": client_key: is missing, expected a file: client_cert is given, and they go together
     config.toml:34: endpoint "ledger": client_cert: cannot read "nowhere.pem" (No such file or directory (os error 2)), expected a PEM file with a certificate
       hint: a relative path starts at the directory of the configuration file
