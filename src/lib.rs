@@ -9,6 +9,7 @@ pub mod config;
 pub mod deliver;
 pub mod domain;
 pub mod outbound;
+pub mod sandbox;
 pub mod signing;
 pub mod store;
 pub mod verify;
