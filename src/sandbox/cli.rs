@@ -1,7 +1,7 @@
 //! The command line of `vexora-sandbox`.
 //!
 //! Promise: stdout carries one line, once it listens; everything else is on stderr. Exit 0 after SIGINT or SIGTERM, 1
-//! when it cannot start, 2 for a wrong command line. A secret is never shown.
+//! when it cannot start, 2 for a wrong command line. A secret is never shown. `RUST_LOG` sets the log's level.
 
 use std::error::Error;
 use std::net::SocketAddr;

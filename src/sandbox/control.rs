@@ -10,7 +10,8 @@
 //!
 //! Promise: an unknown field or a nonsensical value is a 400 that says which, and changes nothing.
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -19,8 +20,8 @@ use super::callback::CallbackSpec;
 use super::engine::Engine;
 use super::faults::Faults;
 use super::intake;
+use super::send_by_hand;
 use super::world::{ByHandError, Key};
-use super::{report, send_by_hand};
 use crate::domain::{Status, Verdict};
 
 /// `PUT /control/users/{merchant}/{user}`.
@@ -49,29 +50,49 @@ struct Decision {
     fail_reason: Option<String>,
 }
 
-fn bad(problem: impl std::fmt::Display) -> HttpResponse {
-    HttpResponse::BadRequest().json(json!({"error": problem.to_string()}))
+/// Why an order is declined; `{"error": …}` with the status that fits.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Declined {
+    #[error("{0}")]
+    Bad(String),
+    #[error("{0}")]
+    Missing(&'static str),
 }
 
-fn missing(problem: &str) -> HttpResponse {
-    HttpResponse::NotFound().json(json!({"error": problem}))
+impl ResponseError for Declined {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Missing(_) => StatusCode::NOT_FOUND,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.status_code()).json(json!({"error": self.to_string()}))
+    }
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpResponse> {
+type Told = Result<HttpResponse, Declined>;
+
+fn bad(problem: impl std::fmt::Display) -> Declined {
+    Declined::Bad(problem.to_string())
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Declined> {
     serde_json::from_slice(body).map_err(bad)
 }
 
-fn key_of(path: &(String, String), engine: &Engine) -> Result<Key, HttpResponse> {
+fn key_of(path: &(String, String), engine: &Engine) -> Result<Key, Declined> {
     let merchant = path.0.parse().map_err(bad)?;
     let user = path.1.parse().map_err(bad)?;
     if engine.world().merchants.contains_key(&merchant) {
         Ok((merchant, user))
     } else {
-        Err(missing("no such merchant in this sandbox"))
+        Err(Declined::Missing("no such merchant in this sandbox"))
     }
 }
 
-fn verdict(status: &str, reason: Option<String>) -> Result<Verdict, HttpResponse> {
+fn verdict(status: &str, reason: Option<String>) -> Result<Verdict, Declined> {
     let status = Status::parse(status).map_err(|problem| bad(format!("status: {problem}")))?;
     Ok(Verdict::new(status, reason))
 }
@@ -80,14 +101,10 @@ pub(super) async fn get_faults(engine: web::Data<Engine>) -> HttpResponse {
     HttpResponse::Ok().json(&engine.world().faults)
 }
 
-pub(super) async fn put_faults(body: web::Bytes, engine: web::Data<Engine>) -> HttpResponse {
-    match parsed::<Faults>(&body) {
-        Ok(faults) => {
-            engine.world().faults = faults.clone();
-            HttpResponse::Ok().json(faults)
-        }
-        Err(answer) => answer,
-    }
+pub(super) async fn put_faults(body: web::Bytes, engine: web::Data<Engine>) -> Told {
+    let faults: Faults = parsed(&body)?;
+    engine.world().faults = faults.clone();
+    Ok(HttpResponse::Ok().json(faults))
 }
 
 pub(super) async fn get_requests(engine: web::Data<Engine>) -> HttpResponse {
@@ -98,41 +115,29 @@ pub(super) async fn get_users(engine: web::Data<Engine>) -> HttpResponse {
     HttpResponse::Ok().json(super::reports(&engine))
 }
 
-pub(super) async fn get_user(
-    path: web::Path<(String, String)>,
-    engine: web::Data<Engine>,
-) -> HttpResponse {
-    match key_of(&path, &engine) {
-        Ok(key) => match super::report(&engine, &key) {
-            Some(report) => HttpResponse::Ok().json(report),
-            None => missing("no such user"),
-        },
-        Err(answer) => answer,
-    }
+pub(super) async fn get_user(path: web::Path<(String, String)>, engine: web::Data<Engine>) -> Told {
+    let key = key_of(&path, &engine)?;
+    let report = super::report(&engine, &key).ok_or(Declined::Missing("no such user"))?;
+    Ok(HttpResponse::Ok().json(report))
 }
 
 pub(super) async fn put_user(
     path: web::Path<(String, String)>,
     body: web::Bytes,
     engine: web::Data<Engine>,
-) -> HttpResponse {
-    match order(&path, &body, &engine) {
-        Ok(report) => HttpResponse::Ok().json(report),
-        Err(answer) => answer,
-    }
+) -> Told {
+    let key = key_of(&path, &engine)?;
+    carry_out(parsed(&body)?, &key, &engine)?;
+    engine.kick();
+    let report = super::report(&engine, &key).ok_or(Declined::Missing("no such user"))?;
+    Ok(HttpResponse::Ok().json(report))
 }
 
-fn order(
-    path: &(String, String),
-    body: &[u8],
-    engine: &Engine,
-) -> Result<report::UserReport, HttpResponse> {
-    let key = key_of(path, engine)?;
-    let order: UserOrder = parsed(body)?;
+/// Everything is checked before anything is changed.
+fn carry_out(order: UserOrder, key: &Key, engine: &Engine) -> Result<(), Declined> {
     if order.fail_reason.is_some() && order.status.is_none() {
         return Err(bad("failReason without status"));
     }
-    // Everything is read before anything is changed.
     let status = match order.status {
         Some(status) => Some(verdict(&status, order.fail_reason)?),
         None => None,
@@ -147,48 +152,43 @@ fn order(
     }
     let now = engine.now();
     let mut world = engine.world();
+    world.settle(now);
+    if order.callback {
+        let account = world.accounts.get(key);
+        let has_url = account.is_some_and(|account| account.callback_url.is_some());
+        if !has_url && order.callback_url.is_none() {
+            return Err(bad(ByHandError::Nowhere));
+        }
+        let has_status = account.is_some_and(|account| account.truth(now).is_some());
+        if !has_status && status.is_none() {
+            return Err(bad("callback: this user has no status yet, say status"));
+        }
+    }
     let account = world.accounts.entry(key.clone()).or_default();
-    let known = account.callback_url.is_some() || order.callback_url.is_some();
-    if order.callback && !known {
-        return Err(bad(ByHandError::Nowhere));
-    }
-    if order.callback && status.is_none() && account.truth(now).is_none() {
-        return Err(bad("callback: this user has no status yet, say status"));
-    }
     account.callback_url = order.callback_url.or(account.callback_url.take());
     account.ordered = decision.or(account.ordered.take());
     account.faults = order.faults.or(account.faults.take());
     if let Some(verdict) = status {
-        world.set(now, &key, verdict);
+        world.set(now, key, verdict);
     }
     if order.callback {
-        world.announce(now, now, &key);
+        world.announce(now, now, key);
     }
-    drop(world);
-    engine.kick();
-    super::report(engine, &key).ok_or_else(|| missing("no such user"))
+    Ok(())
 }
 
 pub(super) async fn post_callback(
     path: web::Path<(String, String)>,
     body: web::Bytes,
     engine: web::Data<Engine>,
-) -> HttpResponse {
-    let key = match key_of(&path, &engine) {
-        Ok(key) => key,
-        Err(answer) => return answer,
-    };
+) -> Told {
+    let key = key_of(&path, &engine)?;
     // Nothing ordered is the commonest order: `curl -X POST` without a body.
     let spec = if body.is_empty() {
-        Ok(CallbackSpec::default())
+        CallbackSpec::default()
     } else {
-        parsed(&body)
+        parsed(&body)?
     };
-    match spec {
-        Ok(spec) => match send_by_hand(&engine, &key, &spec).await {
-            Ok(attempt) => HttpResponse::Ok().json(attempt),
-            Err(problem) => bad(problem),
-        },
-        Err(answer) => answer,
-    }
+    let attempt = send_by_hand(&engine, &key, &spec).await.map_err(bad)?;
+    Ok(HttpResponse::Ok().json(attempt))
 }
