@@ -10,6 +10,8 @@ pub mod deliver;
 pub mod domain;
 pub mod outbound;
 pub mod sandbox;
+pub mod http;
+pub mod receive;
 pub mod signing;
 pub mod store;
 pub mod verify;

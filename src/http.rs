@@ -1,0 +1,20 @@
+//! The way in from the network: turns requests into calls of the stages, and their errors into answers.
+//!
+//! Promise: nothing that a client sends can panic, wait without end, or take memory without bound, and no path, body
+//! or token is logged. Decisions about callbacks are made in [`crate::receive`]; this module knows only HTTP.
+
+mod callback;
+pub mod client;
+mod edge;
+mod limit;
+pub mod listener;
+pub mod problem;
+mod reading;
+mod reply;
+mod sockets;
+mod tls;
+
+pub use edge::Edge;
+pub use listener::PublicListener;
+pub use sockets::{BindError, Opened};
+pub use tls::TlsError;
