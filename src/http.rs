@@ -3,6 +3,7 @@
 //! Promise: nothing that a client sends can panic, wait without end, or take memory without bound, and no path, body
 //! or token is logged. Decisions about callbacks are made in [`crate::receive`]; this module knows only HTTP.
 
+pub mod admin;
 mod callback;
 pub mod client;
 mod edge;

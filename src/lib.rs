@@ -4,14 +4,16 @@
 //! Three stages that never import each other and meet only in the store: [`receive`], [`verify`], [`deliver`].
 //! Imports go down only; `tests/tidy.rs` holds them to it.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deliver;
 pub mod domain;
-pub mod outbound;
-pub mod sandbox;
 pub mod http;
+pub mod outbound;
 pub mod receive;
+pub mod sandbox;
 pub mod signing;
 pub mod store;
 pub mod verify;

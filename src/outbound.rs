@@ -107,6 +107,18 @@ impl Client {
         Ok(Self(builder.build().map_err(ClientError::Client)?))
     }
 
+    /// Asks for the head of what is at `url`: whether anybody is there. Returns the HTTP status.
+    ///
+    /// # Errors
+    /// Nobody answered.
+    pub async fn head(&self, url: &str, timeout: Duration) -> Result<u16, SendError> {
+        let sent = self.0.head(url).timeout(timeout).send().await;
+        Ok(sent
+            .map_err(|error| SendError::of(&error))?
+            .status()
+            .as_u16())
+    }
+
     /// Sends a request and reads the answer's head and the beginning of its body.
     ///
     /// # Errors

@@ -144,6 +144,9 @@ pub struct QueryRecord {
     pub answer: Answer,
 }
 
+/// A delivery and its recorded attempts, oldest first.
+pub type Told = (Delivery, Vec<Attempt>);
+
 /// All that is held of one user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Story {
@@ -152,7 +155,7 @@ pub struct Story {
     /// Queries, oldest first.
     pub queries: Vec<QueryRecord>,
     /// Events, by sequence, each with its deliveries and their attempts.
-    pub events: Vec<(Event, Vec<(Delivery, Vec<Attempt>)>)>,
+    pub events: Vec<(Event, Vec<Told>)>,
     /// The results so far.
     pub state: UserState,
     /// The verification under way.

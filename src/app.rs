@@ -1,0 +1,212 @@
+//! The relay as a whole: built from a configuration, then started, then stopped in order.
+//!
+//! [`App::build`] opens and binds everything and starts nothing, so that the tests and `serve` go through the same
+//! door. Stopping: unready, stop accepting, stop claiming, let attempts end, flush, done.
+
+mod build;
+mod stages;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use build::{BuildError, Deps, Sockets};
+
+use crate::clock::Clock;
+use crate::config::settings::Listen;
+use crate::http::admin::{AdminListener, Readiness};
+use crate::http::{BindError, PublicListener};
+use crate::store::embedded::OpenReport;
+use crate::store::{Store, StoreError};
+use crate::worker;
+use stages::Stages;
+
+/// How long requests under way may take to end once the listener stops: a durable accept takes milliseconds.
+const LISTENER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long attempts and queries under way may take to end: most of the default timeouts, and with the rest of
+/// stopping under the 30 s that an operator is promised. What is cut off is picked up again at the next start.
+const WORK_GRACE: Duration = Duration::from_secs(20);
+
+/// Threads that serve callbacks. Each is good for thousands a second; two keep one busy with a TLS handshake from
+/// holding up the rest.
+const LISTENER_WORKERS: usize = 2;
+
+/// The relay, built but not running.
+pub struct App {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    stages: Stages,
+    public: PublicListener,
+    admin: AdminListener,
+    readiness: Arc<Readiness>,
+    opened: OpenReport,
+}
+
+/// Who does the work of the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// Their loops, by the clock.
+    Running,
+    /// Nobody, until [`Running::settle`] is called: for tests that decide when.
+    Manual,
+}
+
+/// The relay, running.
+pub struct Running {
+    store: Arc<dyn Store>,
+    stages: Stages,
+    readiness: Arc<Readiness>,
+    addresses: (Listen, Listen),
+    listeners: Vec<ServerHandle>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    listener_failed: Arc<AtomicBool>,
+}
+
+impl App {
+    /// Where callbacks are taken.
+    #[must_use]
+    pub fn public_address(&self) -> Listen {
+        self.public.local_addr().clone()
+    }
+
+    /// Where the operators' side listens.
+    #[must_use]
+    pub fn admin_address(&self) -> Listen {
+        self.admin.local_addr()
+    }
+
+    /// What was found on opening the store.
+    #[must_use]
+    pub const fn opened(&self) -> OpenReport {
+        self.opened
+    }
+
+    /// The store, for start-up lines and tests.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Starts the listeners and, unless they are left to the caller, the workers.
+    ///
+    /// # Errors
+    /// A listener did not start.
+    pub fn start(self, workers: Workers) -> Result<Running, BindError> {
+        let cancel = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let addresses = (self.public.local_addr().clone(), self.admin.local_addr());
+        let listener_failed = Arc::new(AtomicBool::new(false));
+        let mut listeners = Vec::new();
+        let servers = [
+            self.admin.run()?,
+            self.public.run(LISTENER_WORKERS, LISTENER_GRACE)?,
+        ];
+        for server in servers {
+            listeners.push(server.handle());
+            let (cancel, failed) = (cancel.clone(), Arc::clone(&listener_failed));
+            tracker.spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "a listener ended; stopping");
+                    failed.store(true, Ordering::Relaxed);
+                    cancel.cancel();
+                }
+            });
+        }
+        if workers == Workers::Running {
+            self.stages.spawn(&self.clock, &cancel, &tracker);
+        }
+        self.readiness.serving();
+        Ok(Running {
+            store: self.store,
+            stages: self.stages,
+            readiness: self.readiness,
+            addresses,
+            listeners,
+            cancel,
+            tracker,
+            listener_failed,
+        })
+    }
+}
+
+impl Running {
+    /// Where callbacks are taken.
+    #[must_use]
+    pub const fn public_address(&self) -> &Listen {
+        &self.addresses.0
+    }
+
+    /// Where the operators' side listens.
+    #[must_use]
+    pub const fn admin_address(&self) -> &Listen {
+        &self.addresses.1
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Does all work that is due by the clock, and what that makes due, until nothing is. Returns how much it was.
+    /// For [`Workers::Manual`].
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn settle(&self) -> Result<usize, StoreError> {
+        let mut done = 0;
+        loop {
+            let mut now = 0;
+            for verifier in self.stages.verifiers() {
+                now += worker::run_due(&**verifier).await?;
+            }
+            for deliverer in self.stages.deliverers() {
+                now += worker::run_due(&**deliverer).await?;
+            }
+            if now == 0 {
+                return Ok(done);
+            }
+            done += now;
+        }
+    }
+
+    /// Ends when something inside went so wrong that the process should stop.
+    pub async fn failed(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Stops in order, within 30 s. What is cut off is leased in the store and picked up at the next start.
+    ///
+    /// # Errors
+    /// The last sync failed; what was acknowledged is durable all the same.
+    #[allow(clippy::disallowed_methods, reason = "grace is real time")]
+    pub async fn stop(self) -> Result<(), StoreError> {
+        self.readiness.stopping();
+        let listeners = self.listeners.iter().map(|handle| handle.stop(true));
+        futures_util::future::join_all(listeners).await;
+        self.cancel.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(WORK_GRACE, self.tracker.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                cut_off = self.tracker.len(),
+                "attempts still under way are cut off; they are made again at the next start"
+            );
+        }
+        self.store.close().await
+    }
+
+    /// Whether it stopped because a listener ended by itself.
+    #[must_use]
+    pub fn listener_failed(&self) -> bool {
+        self.listener_failed.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,168 @@
+//! The command line: what people and scripts call.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes (contract §8): 0, 1 failed, 2 usage, 3 service not
+//! reachable, 78 configuration.
+
+mod args;
+mod check;
+mod demo;
+mod logging;
+mod output;
+mod query;
+mod serve;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Verb};
+use output::Output;
+
+use crate::config::settings::{Config, MerchantSettings};
+use crate::config::{self, Problems};
+use crate::domain::MerchantNo;
+
+/// Where the configuration is looked for when `--config` does not say.
+const CONFIG_PLACES: [&str; 2] = ["config.toml", "/etc/vexora-relay/config.toml"];
+
+/// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
+const EXIT_CONFIG: u8 = 78;
+
+/// What ends a verb before it is done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The configuration: exit 78.
+    Config(String),
+    /// Called wrongly in a way that clap cannot see: exit 2.
+    Usage(String),
+    /// Anything else: exit 1.
+    Failed(anyhow::Error),
+    /// The verb has said why itself: exit 1.
+    Said,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Runs the program: parses the command line, does it, and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let output = Output { json: args.json };
+    let result = match args.verb {
+        Verb::Serve => serve::run(args.config, &output),
+        Verb::Check { online } => check::run(args.config, online, &output),
+        Verb::Demo { once } => demo::run(once, &output),
+        Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
+        Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
+        Verb::Secret { ed25519 } => tools::secret(ed25519, &output),
+        Verb::CallbackUrl { merchant } => tools::callback_url(args.config, merchant, &output),
+        Verb::Completions { shell } => {
+            output.bytes(&tools::completions(shell, &mut Args::command()));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(text)) => {
+            output.error(&text);
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(Failure::Usage(text)) => {
+            output.error(&text);
+            ExitCode::from(2)
+        }
+        Err(Failure::Failed(error)) => {
+            output.error(&chain(&error));
+            ExitCode::FAILURE
+        }
+        Err(Failure::Said) => ExitCode::FAILURE,
+    }
+}
+
+/// An error with its causes, on one line each.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Transparent errors repeat their cause.
+        if !text.ends_with(&cause) {
+            text.push_str("\n  cause: ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// The file that `--config` names, or the first place where there is one.
+fn config_file(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(file) = named {
+        return Ok(file);
+    }
+    let found = CONFIG_PLACES
+        .iter()
+        .map(PathBuf::from)
+        .find(|file| file.exists());
+    found.ok_or_else(|| {
+        Failure::Config(format!(
+            "no configuration: neither {} exists\n  hint: name it with --config, or try `vexora-relay demo`, which needs none",
+            CONFIG_PLACES.join(" nor ")
+        ))
+    })
+}
+
+fn load(named: Option<PathBuf>) -> Result<(PathBuf, Config), Failure> {
+    let file = config_file(named)?;
+    let config =
+        config::load(&file).map_err(|problems: Problems| Failure::Config(problems.to_string()))?;
+    Ok((file, config))
+}
+
+/// The merchant that was named, or the only one there is.
+fn merchant<'a>(config: &'a Config, named: Option<&str>) -> Result<&'a MerchantSettings, Failure> {
+    let Some(named) = named else {
+        return match config.merchants.as_slice() {
+            [only] => Ok(only),
+            _ => Err(Failure::Usage(
+                "there are several merchants in the configuration: name one with --merchant".into(),
+            )),
+        };
+    };
+    let number: MerchantNo = named
+        .parse()
+        .map_err(|error| Failure::Usage(format!("--merchant: {error}")))?;
+    config
+        .merchants
+        .iter()
+        .find(|merchant| merchant.merchant_no == number)
+        .ok_or_else(|| Failure::Usage(format!("--merchant: {number} is not in the configuration")))
+}
+
+/// A runtime for verbs that talk to somebody.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+/// The runtime of a service: two threads for the stages beside those of the listeners and the store.
+fn service_runtime() -> actix_rt::SystemRunner {
+    actix_rt::System::with_tokio_rt(|| {
+        // It fails only where threads cannot be made at all; then there is nothing to go on with.
+        #[allow(
+            clippy::expect_used,
+            reason = "no runtime, no service, and nobody to tell but stderr"
+        )]
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    })
+}

@@ -1,0 +1,103 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Takes Vexora's KYC callbacks, makes them durable, verifies them by query, and tells every webhook until each has
+/// heard.
+#[derive(Debug, Parser)]
+#[command(name = "vexora-relay", version, about, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 service not reachable, 78 configuration."
+)]
+pub(super) struct Args {
+    /// The configuration file [default: ./config.toml, then /etc/vexora-relay/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Print JSON on stdout
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the relay until SIGTERM or SIGINT
+    #[command(after_help = "Example:\n  vexora-relay serve --config /etc/vexora-relay/config.toml")]
+    Serve,
+
+    /// Check the configuration and say all that is wrong with it
+    #[command(after_help = "Examples:\n  vexora-relay check\n  vexora-relay check --online")]
+    Check {
+        /// Also ask Vexora with each merchant's secret, and connect to each endpoint; nothing is delivered
+        #[arg(long)]
+        online: bool,
+    },
+
+    /// See it work: a simulated Vexora, the relay and a receiver on loopback ports
+    #[command(after_help = "Examples:\n  vexora-relay demo\n  vexora-relay demo --once")]
+    Demo {
+        /// Exit after the round trip instead of staying up
+        #[arg(long)]
+        once: bool,
+    },
+
+    /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
+    #[command(after_help = "Example:\n  vexora-relay query jp_user_100008")]
+    Query {
+        /// The user's id
+        user: String,
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+    },
+
+    /// Compute Vexora's sign over parameters, with a merchant's secret
+    #[command(
+        after_help = "Example:\n  vexora-relay sign userId=jp_user_100008 timestamp=1732988442913"
+    )]
+    Sign {
+        /// The parameters; empty ones and `sign` itself are left out, as Vexora's rule says
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        params: Vec<String>,
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+    },
+
+    /// Make a fresh webhook secret
+    #[command(
+        after_help = "Examples:\n  vexora-relay secret > ledger-secret\n  vexora-relay secret --ed25519"
+    )]
+    Secret {
+        /// A key pair (whsk_, and whpk_ for the receivers) instead of a shared secret (whsec_)
+        #[arg(long)]
+        ed25519: bool,
+    },
+
+    /// Print the callBackUrl to give to Vexora; it contains the token
+    #[command(
+        name = "callback-url",
+        after_help = "Example:\n  vexora-relay callback-url --merchant 1027749636"
+    )]
+    CallbackUrl {
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+    },
+
+    /// Print a completion script
+    #[command(
+        after_help = "Example:\n  vexora-relay completions bash > /etc/bash_completion.d/vexora-relay"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}

@@ -1,0 +1,100 @@
+//! Small verbs that need no service: `sign`, `secret`, `callback-url`, `completions`.
+
+use std::path::PathBuf;
+
+use clap_complete::Shell;
+use serde_json::json;
+
+use super::output::Output;
+use super::{Failure, load, merchant};
+use crate::clock::{Entropy, OsEntropy};
+use crate::config::settings::Config;
+use crate::domain::MerchantNo;
+use crate::signing::vexora;
+use crate::signing::webhook::WebhookKey;
+
+pub(super) fn sign(
+    file: Option<PathBuf>,
+    params: &[String],
+    named: Option<String>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut pairs = Vec::with_capacity(params.len());
+    for param in params {
+        let pair = param.split_once('=').filter(|(name, _)| !name.is_empty());
+        pairs.push(pair.ok_or_else(|| {
+            Failure::Usage("a parameter is written KEY=VALUE, e.g. userId=jp_user_100008".into())
+        })?);
+    }
+    let (_, config) = load(file)?;
+    let secret = merchant(&config, named.as_deref())?.app_secret.signing();
+    let sign = vexora::sign(pairs, secret);
+    output.value(&json!({ "sign": sign }), &sign);
+    Ok(())
+}
+
+pub(super) fn secret(ed25519: bool, output: &Output) -> Result<(), Failure> {
+    let seed = seed();
+    if !ed25519 {
+        let secret = WebhookKey::symmetric_text(&seed);
+        output.value(&json!({ "secret": secret }), &secret);
+        return Ok(());
+    }
+    let (secret, public) = WebhookKey::asymmetric_text(&seed);
+    output.value(&json!({ "secret": secret, "public": public }), &secret);
+    if !output.json {
+        output.note(&format!("for the receivers: {public}"));
+    }
+    Ok(())
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    let (one, two) = seed.split_at_mut(16);
+    one.copy_from_slice(&OsEntropy.bits().to_le_bytes());
+    two.copy_from_slice(&OsEntropy.bits().to_le_bytes());
+    seed
+}
+
+/// The path that a merchant's callbacks come on.
+pub(super) fn callback_path(number: &MerchantNo, token: Option<&str>) -> String {
+    match token {
+        Some(token) => format!("/callback/{number}/{token}"),
+        None => format!("/callback/{number}"),
+    }
+}
+
+fn url_of(config: &Config, named: Option<&str>) -> Result<String, Failure> {
+    let merchant = merchant(config, named)?;
+    let Some(public) = &config.server.public_url else {
+        return Err(Failure::Config(
+            "server.public_url is not set, so the address that Vexora reaches the relay at is not known\n  hint: public_url = \"https://relay.example.com\"".into(),
+        ));
+    };
+    let token = merchant
+        .callback_token
+        .as_ref()
+        .map(|token| token.signing().expose());
+    Ok(format!(
+        "{public}{}",
+        callback_path(&merchant.merchant_no, token)
+    ))
+}
+
+pub(super) fn callback_url(
+    file: Option<PathBuf>,
+    named: Option<String>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let (_, config) = load(file)?;
+    let url = url_of(&config, named.as_deref())?;
+    output.value(&json!({ "url": url }), &url);
+    Ok(())
+}
+
+/// A shell's completion script.
+pub(super) fn completions(shell: Shell, command: &mut clap::Command) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, command, "vexora-relay", &mut script);
+    script
+}
