@@ -1,5 +1,12 @@
 //! The public listener, from outside: every row of the contract's table (§4) through real sockets.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 #[path = "support/listening.rs"]
 mod listening;
 #[path = "support/recording_store.rs"]
