@@ -51,6 +51,8 @@ async fn an_offer_to_upgrade_is_passed_over() {
     let answer = relay.ask(post(&callback_path(), java, "{}")).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "OK"));
     assert_eq!(answer.header("upgrade"), None);
+    // Not `upgrade`, which is what the server would repeat after the client.
+    assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(relay.store.accepted().len(), 1);
 }
 

@@ -41,24 +41,25 @@ fn issue(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {
     (files, der)
 }
 
+fn trusting(certificate: &CertificateDer<'static>) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.clone()).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 async fn connect_tls(
     address: std::net::SocketAddr,
     trusted: &CertificateDer<'static>,
 ) -> std::io::Result<Wire<TlsStream<TcpStream>>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(trusted.clone()).expect("a root");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     let name = ServerName::try_from("localhost").expect("a name");
     let stream = TcpStream::connect(address).await?;
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?;
-    Ok(Wire::new(stream))
+    let connector = TlsConnector::from(Arc::new(trusting(trusted)));
+    Ok(Wire::new(connector.connect(name, stream).await?))
 }
 
 #[tokio::test]
@@ -89,6 +90,40 @@ async fn tls_is_served_and_its_files_can_be_exchanged_while_it_runs() {
         .expect("a bad file changes nothing");
     wire.send(post(&callback_path(), "", "{}")).await;
     assert_eq!(wire.answer().await.body, "OK", "an open connection goes on");
+}
+
+#[tokio::test]
+async fn http_2_is_answered_by_the_same_table() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (files, certificate) = issue(directory.path());
+    let mut settings = server_settings();
+    settings.tls = Some(files);
+    let relay = listening(settings).await;
+    let mut tls = trusting(&certificate);
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .resolve("localhost", relay.address())
+        .build()
+        .expect("a client");
+    let at = |path: &str| format!("https://localhost:{}{path}", relay.address().port());
+    let long = "x".repeat(64 * 1024 + 1);
+    for (path, body, status) in [
+        (callback_path(), "{}", 200),
+        (callback_path(), "", 400),
+        (callback_path(), long.as_str(), 413),
+        ("/nowhere".to_owned(), long.as_str(), 404),
+        (callback_path(), "{}", 200),
+    ] {
+        let request = client.post(at(&path)).body(body.to_owned());
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+        assert_eq!(answer.status(), status);
+        if status == 200 {
+            assert_eq!(answer.text().await.expect("a body"), "OK");
+        }
+    }
+    assert_eq!(relay.store.accepted().len(), 2);
 }
 
 #[tokio::test]
