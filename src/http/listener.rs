@@ -1,8 +1,9 @@
 //! The public listener: built first, knowing its own address, and run later.
 //!
-//! Promise: no connection of a stranger lives longer than `request_timeout` and a few seconds, and none of them can
-//! hold up another: they share nothing but their number, which is bounded. No signals are handled here; whoever
-//! runs it stops it.
+//! Promise: over HTTP/1, no connection of a stranger lives longer than `request_timeout`, the store's answer and a
+//! few seconds; none can hold up another, as they share nothing but their number, which is bounded. HTTP/2 (offered
+//! with TLS) has no such end for a client that answers pings; there the number alone is the bound. No signals are
+//! handled here; whoever runs it stops it.
 
 use std::fmt;
 use std::io;
@@ -90,7 +91,7 @@ impl PublicListener {
     }
 
     /// Begins to serve with so many workers. The server runs as long as it is awaited; its handle stops it, and then
-    /// requests under way have `grace` to end.
+    /// requests under way have `grace`, in whole seconds, to end.
     ///
     /// # Errors
     /// The socket or the workers' threads cannot be used.
@@ -112,7 +113,7 @@ impl PublicListener {
         .client_request_timeout(self.request_timeout)
         .client_disconnect_timeout(LINGER)
         .keep_alive(KEEP_ALIVE)
-        .shutdown_timeout(grace.as_secs())
+        .shutdown_timeout(grace.as_secs().max(1))
         .disable_signals();
         let tls = self.edge.certificate.clone().map(tls::server_config);
         let listening: io::Result<_> = match (self.socket, tls.transpose()?) {
