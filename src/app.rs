@@ -4,7 +4,9 @@
 //! door. Stopping: unready, stop accepting, stop claiming, let attempts end, flush, done.
 
 mod build;
+mod heartbeat;
 mod stages;
+mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +16,7 @@ use actix_web::dev::ServerHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use build::{BuildError, Deps, Sockets};
+pub use build::{BuildError, Deps, Sockets, callback_path, callback_url};
 
 use crate::clock::Clock;
 use crate::config::settings::Listen;
@@ -22,6 +24,7 @@ use crate::http::admin::{AdminListener, Readiness};
 use crate::http::{BindError, PublicListener};
 use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
+use crate::verify::Applications;
 use crate::worker;
 use stages::Stages;
 
@@ -44,6 +47,7 @@ pub struct App {
     public: PublicListener,
     admin: AdminListener,
     readiness: Arc<Readiness>,
+    applications: Arc<Applications>,
     opened: OpenReport,
 }
 
@@ -61,6 +65,7 @@ pub struct Running {
     store: Arc<dyn Store>,
     stages: Stages,
     readiness: Arc<Readiness>,
+    applications: Arc<Applications>,
     addresses: (Listen, Listen),
     listeners: Vec<ServerHandle>,
     cancel: CancellationToken,
@@ -120,12 +125,15 @@ impl App {
         }
         if workers == Workers::Running {
             self.stages.spawn(&self.clock, &cancel, &tracker);
+            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+            tracker.spawn(heartbeat::run(store, clock, cancel.clone()));
         }
         self.readiness.serving();
         Ok(Running {
             store: self.store,
             stages: self.stages,
             readiness: self.readiness,
+            applications: self.applications,
             addresses,
             listeners,
             cancel,
@@ -152,6 +160,12 @@ impl Running {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Applications and watches.
+    #[must_use]
+    pub fn applications(&self) -> Arc<Applications> {
+        Arc::clone(&self.applications)
     }
 
     /// Does all work that is due by the clock, and what that makes due, until nothing is. Returns how much it was.

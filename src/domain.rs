@@ -8,6 +8,7 @@ mod breaker;
 mod callback;
 mod delivery;
 mod event;
+mod furigana;
 mod ids;
 mod pace;
 mod retry;
@@ -24,13 +25,14 @@ pub use delivery::{
     AbandonReason, Attempt, Delivery, DeliveryPolicy, DeliveryState, FailureClass, Outcome,
 };
 pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
+pub use furigana::Furigana;
 pub use ids::{CallbackId, EndpointName, EventId, InvalidId, MerchantNo, UserId};
 pub use pace::Pace;
 pub use retry::{Jitter, Schedule, ScheduleError};
 pub use routing::{EventFilter, Route, Routing};
 pub use secret::{Secret, Secrets};
 pub use time::Timestamp;
-pub use user::{LastVerdict, UserState};
+pub use user::{Application, ApplicationState, LastVerdict, UserState};
 pub use verdict::{Answer, QueryFailure, Status, Verdict};
 pub use verification::{
     Settled, Verification, VerificationState, VerifyLane, VerifyPhase, VerifyPolicy,

@@ -15,9 +15,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    Answer, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId, MerchantNo,
-    Outcome, Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
-    VerifyPolicy,
+    Answer, Application, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId,
+    MerchantNo, OperationalEvent, Outcome, Routing, Source, Timestamp, Trust, UserId, UserState,
+    Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -278,6 +278,64 @@ pub trait Store: Send + Sync + 'static {
         claim: &DeliveryClaim,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// Has a user asked about unprompted from `due` on, until the result is final. One that is asked about already
+    /// is left to its schedule; one that is stuck is revived. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// The store failed; nothing changed.
+    async fn watch(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// An application is about to go out: kept as of unknown fate, and its user watched from `due` on, before
+    /// anything is sent. If one is out already, nothing changes and that one is returned.
+    ///
+    /// # Errors
+    /// The store failed; nothing must be sent.
+    async fn begin_application(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<Option<Application>, StoreError>;
+
+    /// What the provider said to an application that was begun. Not called when nothing is known: then a query
+    /// will tell. A user watched for this application alone is first asked about at `look`, or no longer if there is
+    /// no such time or the application was declined.
+    ///
+    /// # Errors
+    /// The store failed; the application stays of unknown fate, and a query will tell.
+    async fn finish_application(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        accepted: bool,
+        look: Option<Timestamp>,
+    ) -> Result<(), StoreError>;
+
+    /// Tells of something about the relay itself, if anybody wants to hear of it.
+    ///
+    /// # Errors
+    /// The store failed; nobody is told.
+    async fn publish(
+        &self,
+        fresh: EventId,
+        now: Timestamp,
+        news: OperationalEvent,
+        routing: Arc<Routing>,
+    ) -> Result<(), StoreError>;
+
+    /// Notes that the relay is alive, and returns when that was noted last.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn beat(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// When the next work of a lane is due, if there is any; an instant in the past: now.
     ///

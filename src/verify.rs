@@ -4,6 +4,7 @@
 //! lane of its own; while the provider fails as a whole it is left alone but for one probe at a time.
 
 mod answer;
+mod apply;
 mod provider;
 mod query;
 
@@ -15,13 +16,14 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, Semaphore};
 
 pub use answer::read_answer;
+pub use apply::{Applicant, ApplicantMerchant, Applications, Applied, ApplyError};
 pub use provider::{Provider, QueryPermit};
 pub use query::{Queried, QueryClient};
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
-    Answer, BreakerChange, MerchantNo, Pace, Routing, Secrets, Timestamp, Verification, VerifyLane,
-    VerifyPolicy,
+    Answer, BreakerChange, MerchantNo, OperationalEvent, Pace, Routing, Secrets, Timestamp,
+    Verification, VerifyLane, VerifyPolicy,
 };
 use crate::store::{AnswerRecorded, AnswerReport, Lane, Store, StoreError, VerifyClaim};
 use crate::worker::Stage;
@@ -182,6 +184,20 @@ impl Verifier {
         }
     }
 
+    async fn tell(&self, news: OperationalEvent) {
+        let now = self.parts.clock.now();
+        let (fresh, routing) = (
+            self.parts.entropy.event_id(now),
+            self.parts.routing.load_full(),
+        );
+        if let Err(error) = self.parts.store.publish(fresh, now, news, routing).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "news of the provider could not be stored; nobody is told"
+            );
+        }
+    }
+
     /// The provider is back: nobody waits out a schedule that its absence made long.
     async fn hasten_all(&self) {
         for merchant in self.parts.provider.merchants() {
@@ -284,12 +300,20 @@ impl Stage for Verifier {
             .await;
         match change {
             BreakerChange::None => {}
-            BreakerChange::Opened => tracing::error!(
-                provider = provider.address(),
-                "the provider does not answer: queries are held but for one probe at a time, callbacks are still accepted"
-            ),
-            BreakerChange::Closed => {
-                tracing::info!(provider = provider.address(), "the provider answers again");
+            BreakerChange::Opened { since } => {
+                tracing::error!(
+                    provider = provider.address(),
+                    "the provider does not answer: queries are held but for one probe at a time, callbacks are still accepted"
+                );
+                let address = provider.address().to_owned();
+                self.tell(OperationalEvent::ProviderDown { address, since })
+                    .await;
+            }
+            BreakerChange::Closed { since } => {
+                tracing::info!(provider = provider.address(), %since, "the provider answers again");
+                let address = provider.address().to_owned();
+                self.tell(OperationalEvent::ProviderRecovered { address, since })
+                    .await;
                 self.hasten_all().await;
             }
         }

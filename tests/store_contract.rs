@@ -190,6 +190,7 @@ fn verify_policy() -> VerifyPolicy {
         retry: Schedule::new(vec![Duration::from_secs(1), Duration::from_secs(60)]).expect("valid"),
         give_up_after: Duration::from_secs(600),
         duplicate_window: Duration::from_secs(3600),
+        reconcile: None,
     }
 }
 

@@ -6,14 +6,17 @@ use arc_swap::ArcSwap;
 
 use super::App;
 use super::stages::Stages;
+use super::{heartbeat, token};
 use crate::clock::{Clock, Entropy};
-use crate::config::settings::{Config, OnBadSign};
-use crate::http::admin::{AdminListener, Readiness};
+use crate::config::settings::{Config, MerchantSettings, OnBadSign};
+use crate::domain::MerchantNo;
+use crate::http::admin::{AdminListener, AdminParts, Readiness};
 use crate::http::{BindError, Opened, PublicListener};
-use crate::outbound::ClientError;
+use crate::outbound::{Client, ClientError, ClientSettings, PublicRoots};
 use crate::receive::{ReceiveMerchant, ReceiveSettings, Receiver};
-use crate::store::Store;
 use crate::store::embedded::{EmbeddedSettings, OpenError, SledStore};
+use crate::store::{Store, StoreError};
+use crate::verify::{Applicant, ApplicantMerchant, Applications};
 
 /// What an application takes from outside.
 #[derive(Clone)]
@@ -50,6 +53,12 @@ pub enum BuildError {
         /// Why.
         source: ClientError,
     },
+    /// The store opened, but could not be written to.
+    #[error("the store could not be written to")]
+    Prepare(#[source] StoreError),
+    /// The admin token can be neither read nor made.
+    #[error("the admin token in <store.path>/admin-token cannot be used")]
+    Token(#[source] std::io::Error),
     /// The thread that opened the store is gone.
     #[error("opening the store was interrupted")]
     Interrupted,
@@ -83,20 +92,92 @@ impl App {
             sockets.public,
         )
         .await?;
+        let merchants: Vec<_> = config
+            .merchants
+            .iter()
+            .map(|m| m.merchant_no.clone())
+            .collect();
+        heartbeat::after_downtime(&*store, &merchants, &*deps.clock)
+            .await
+            .map_err(BuildError::Prepare)?;
+        let roots = PublicRoots::load();
+        let applications = Arc::new(applications(config, &store, &deps, &roots)?);
         let readiness = Arc::new(Readiness::default());
-        let admin =
-            AdminListener::bind(&config.admin, Arc::clone(&readiness), sockets.admin).await?;
-        let stages = Stages::build(config, &store, &deps, &routing)?;
+        let token = match &config.admin.token {
+            Some(token) => token.clone(),
+            None => token::kept(&config.store.path, &*deps.entropy).map_err(BuildError::Token)?,
+        };
+        let parts = AdminParts {
+            token,
+            readiness: Arc::clone(&readiness),
+            store: Arc::clone(&store),
+            clock: Arc::clone(&deps.clock),
+            applications: Arc::clone(&applications),
+        };
+        let admin = AdminListener::bind(&config.admin.listen, parts, sockets.admin).await?;
+        let stages = Stages::build(config, &store, &deps, &routing, &roots)?;
+        let clock = deps.clock;
         Ok(Self {
             store,
-            clock: deps.clock,
+            clock,
             stages,
             public,
             admin,
             readiness,
+            applications,
             opened,
         })
     }
+}
+
+/// The path that a merchant's callbacks come on.
+#[must_use]
+pub fn callback_path(number: &MerchantNo, token: Option<&str>) -> String {
+    match token {
+        Some(token) => format!("/callback/{number}/{token}"),
+        None => format!("/callback/{number}"),
+    }
+}
+
+/// The whole address that the provider is to call for a merchant; `None` while `server.public_url` is not set.
+#[must_use]
+pub fn callback_url(config: &Config, merchant: &MerchantSettings) -> Option<String> {
+    let public = config.server.public_url.as_ref()?;
+    let token = merchant
+        .callback_token
+        .as_ref()
+        .map(|token| token.signing().expose());
+    Some(format!(
+        "{public}{}",
+        callback_path(&merchant.merchant_no, token)
+    ))
+}
+
+fn applications(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    deps: &Deps,
+    roots: &PublicRoots,
+) -> Result<Applications, BuildError> {
+    let client =
+        Client::new(&ClientSettings::default(), roots).map_err(|source| BuildError::Client {
+            part: config.vexora.base_url.clone(),
+            source,
+        })?;
+    let merchants = config.merchants.iter().map(|merchant| ApplicantMerchant {
+        merchant: merchant.merchant_no.clone(),
+        secret: merchant.app_secret.signing().clone(),
+        base_url: config.base_url_of(merchant).to_owned(),
+        callback_url: callback_url(config, merchant),
+    });
+    Ok(Applications {
+        applicant: Applicant::new(client, config.vexora.timeout),
+        merchants: Arc::new(ArcSwap::from_pointee(merchants.collect())),
+        policy: Arc::new(ArcSwap::from_pointee(config.verify.policy.clone())),
+        store: Arc::clone(store),
+        clock: Arc::clone(&deps.clock),
+        entropy: Arc::clone(&deps.entropy),
+    })
 }
 
 fn receive_settings(config: &Config) -> ReceiveSettings {

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::build::{BuildError, Deps};
 use crate::clock::Clock;
-use crate::config::settings::{Config, EndpointSettings, MerchantSettings, PayloadFormat};
+use crate::config::settings::{Config, EndpointSettings, PayloadFormat};
 use crate::deliver::{Deliverer, DelivererParts, DelivererSettings, Sender, Target, WireFormat};
 use crate::domain::{MerchantNo, Pace, Routing, Secret, VerifyLane};
 use crate::outbound::{Client, ClientSettings, PublicRoots};
@@ -31,13 +31,13 @@ impl Stages {
         store: &Arc<dyn Store>,
         deps: &Deps,
         routing: &Arc<ArcSwap<Routing>>,
+        roots: &PublicRoots,
     ) -> Result<Self, BuildError> {
-        let roots = PublicRoots::load();
-        let verifiers = verifiers(config, store, deps, routing, &roots)?;
+        let verifiers = verifiers(config, store, deps, routing, roots)?;
         let deliverers = config
             .endpoints
             .iter()
-            .map(|endpoint| deliverer(config, endpoint, store, deps, routing, &roots))
+            .map(|endpoint| deliverer(config, endpoint, store, deps, routing, roots))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             verifiers,
@@ -80,14 +80,6 @@ impl Stages {
     }
 }
 
-/// Where a merchant's users are asked about.
-fn address<'a>(config: &'a Config, merchant: &'a MerchantSettings) -> &'a str {
-    merchant
-        .base_url
-        .as_deref()
-        .unwrap_or(&config.vexora.base_url)
-}
-
 fn verifiers(
     config: &Config,
     store: &Arc<dyn Store>,
@@ -97,7 +89,7 @@ fn verifiers(
 ) -> Result<Vec<Arc<Verifier>>, BuildError> {
     let mut at: BTreeMap<&str, Vec<MerchantNo>> = BTreeMap::new();
     for merchant in &config.merchants {
-        at.entry(address(config, merchant))
+        at.entry(config.base_url_of(merchant))
             .or_default()
             .push(merchant.merchant_no.clone());
     }
@@ -117,7 +109,7 @@ fn verifiers(
     let rate = config.vexora.rate_limit.map(|rate| (rate.count, rate.per));
     let mut verifiers = Vec::new();
     for merchant in &config.merchants {
-        let Some(provider) = providers.get(address(config, merchant)) else {
+        let Some(provider) = providers.get(config.base_url_of(merchant)) else {
             continue;
         };
         let pace = rate.map(|(count, per)| Arc::new(Mutex::new(Pace::new(count, per))));

@@ -2,9 +2,9 @@
 //!
 //! A simulated Vexora, the relay as `serve` runs it, and a receiver that checks each signature as any receiver would.
 
-mod merchant;
 mod receiver;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,20 +14,26 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::Output;
 use super::serve::shown;
-use super::{Failure, service_runtime, tools};
-use crate::app::{App, Deps, Running, Sockets, Workers};
-use crate::clock::{Clock, OsEntropy, SystemClock};
+use super::{Failure, service_runtime};
+use crate::app::{App, Deps, Running, Sockets, Workers, callback_path};
+use crate::clock::{OsEntropy, SystemClock};
 use crate::config;
-use crate::domain::{MerchantNo, Secret, Source, Trust, UserId};
+use crate::config::settings::Config;
+use crate::domain::{Furigana, MerchantNo, Secret};
+use crate::http::Opened;
 use crate::sandbox::{Sandbox, SandboxConfig};
 use crate::signing::webhook::WebhookKey;
 use crate::store::Story;
+use crate::verify::Applied;
 use receiver::{Heard, Receiver};
 
 /// The number and secrets of a merchant that exists only here.
 const MERCHANT: &str = "1027749636";
 const APP_SECRET: &str = "demo-app-secret";
 const TOKEN: &str = "demo-callback-token";
+
+/// The name that all three apply with, in katakana as the provider wants it.
+const FURIGANA: &str = "ヤマダ タロウ";
 
 /// Who applies, and what becomes of them; the names order it of the simulated Vexora.
 const USERS: [(&str, &str); 3] = [
@@ -77,18 +83,15 @@ async fn demo(once: bool, directory: &Path, output: &Output) -> Result<(), Failu
     let sandbox = Sandbox::start(sandbox).await?;
     let secret = WebhookKey::symmetric_text(&[42; 32]);
     let mut receiver = Receiver::start(WebhookKey::parse(&Secret::new(&secret))?)?;
-    let relay = start_relay(directory, &sandbox, &receiver, &secret).await?;
-    let callback_url = callback_url(&relay, &merchant);
+    // Bound before the relay, because what it tells the provider of itself must be known to it.
+    let socket = TcpListener::bind("127.0.0.1:0")?;
+    let relay_url = format!("http://{}", socket.local_addr()?);
+    let config = relay_config(directory, &relay_url, &sandbox, &receiver, &secret)?;
+    let relay = start_relay(&config, socket).await?;
+    let callback_url = format!("{}{}", relay_url, callback_path(&merchant, Some(TOKEN)));
     say_where(&sandbox, &relay, &receiver, &callback_url, output);
 
-    let story = round_trip(
-        &sandbox,
-        &relay,
-        &mut receiver,
-        &callback_url,
-        began,
-        output,
-    );
+    let story = round_trip(&relay, &mut receiver, began, output);
     let stopped = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -115,18 +118,20 @@ async fn demo(once: bool, directory: &Path, output: &Output) -> Result<(), Failu
     result
 }
 
-async fn start_relay(
+fn relay_config(
     directory: &Path,
+    public_url: &str,
     sandbox: &Sandbox,
     receiver: &Receiver,
     secret: &str,
-) -> Result<Running, Failure> {
+) -> Result<Config, Failure> {
     let text = format!(
         r#"
         [server]
-        listen = "127.0.0.1:0"
+        public_url = "{public_url}"
         [admin]
         listen = "127.0.0.1:0"
+        token = "demo-admin-token"
         [store]
         path = {path:?}
         min_free = "1MiB"
@@ -134,6 +139,7 @@ async fn start_relay(
         base_url = "{provider}"
         [verify]
         retry = ["500ms", "1s", "2s", "5s"]
+        reconcile = "2s"
         [delivery]
         retry = ["1s", "2s", "5s", "10s"]
         [[merchant]]
@@ -150,47 +156,46 @@ async fn start_relay(
         provider = sandbox.base_url(),
         hooks = receiver.url(),
     );
-    let config = config::parse("demo", &text, &|_: &str| None)
-        .map_err(|problems| Failure::Failed(anyhow::anyhow!(problems.to_string())))?;
+    config::parse("demo", &text, &|_: &str| None)
+        .map_err(|problems| Failure::Failed(anyhow::anyhow!(problems.to_string())))
+}
+
+async fn start_relay(config: &Config, socket: TcpListener) -> Result<Running, Failure> {
     let deps = Deps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
     };
-    let app = App::build(&config, deps, Sockets::default()).await?;
+    let sockets = Sockets {
+        public: Some(Opened::Tcp(socket)),
+        admin: None,
+    };
+    let app = App::build(config, deps, sockets).await?;
     Ok(app.start(Workers::Running)?)
 }
 
-fn callback_url(relay: &Running, merchant: &MerchantNo) -> String {
-    let path = tools::callback_path(merchant, Some(TOKEN));
-    format!("{}{path}", shown(relay.public_address(), false))
-}
-
 async fn round_trip(
-    sandbox: &Sandbox,
     relay: &Running,
     receiver: &mut Receiver,
-    callback_url: &str,
     began: Instant,
     output: &Output,
 ) -> Result<(), Failure> {
     let merchant: MerchantNo = MERCHANT.parse()?;
-    let applicant = merchant::Applicant::new(sandbox.base_url(), callback_url.to_owned())?;
+    let name: Furigana = FURIGANA.parse()?;
     for (user, fate) in USERS {
-        let user: UserId = user.parse()?;
-        let answer = applicant
-            .apply(&merchant, &Secret::new(APP_SECRET), &user)
+        let applied = relay
+            .applications()
+            .apply(&merchant, &user.parse()?, &name)
             .await?;
         step(
             began,
             output,
-            &format!("applied for {user} ({fate}): {answer}"),
+            &format!("applied for {user} ({fate}): {}", applied.as_str()),
         );
-        // Known to be waiting: asked about until the result is final, callback or not.
-        let store = relay.store();
-        let now = SystemClock.now();
-        store
-            .request_verification(&merchant, &user, Source::Reconcile, Trust::Watch, now)
-            .await?;
+        if applied != Applied::Accepted {
+            return Err(Failure::Failed(anyhow::anyhow!(
+                "the application was not accepted"
+            )));
+        }
     }
     let mut told = Vec::new();
     while told.len() < USERS.len() {

@@ -7,9 +7,8 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Failure, load, merchant};
+use crate::app;
 use crate::clock::{Entropy, OsEntropy};
-use crate::config::settings::Config;
-use crate::domain::MerchantNo;
 use crate::signing::vexora;
 use crate::signing::webhook::WebhookKey;
 
@@ -56,38 +55,18 @@ fn seed() -> [u8; 32] {
     seed
 }
 
-/// The path that a merchant's callbacks come on.
-pub(super) fn callback_path(number: &MerchantNo, token: Option<&str>) -> String {
-    match token {
-        Some(token) => format!("/callback/{number}/{token}"),
-        None => format!("/callback/{number}"),
-    }
-}
-
-fn url_of(config: &Config, named: Option<&str>) -> Result<String, Failure> {
-    let merchant = merchant(config, named)?;
-    let Some(public) = &config.server.public_url else {
-        return Err(Failure::Config(
-            "server.public_url is not set, so the address that Vexora reaches the relay at is not known\n  hint: public_url = \"https://relay.example.com\"".into(),
-        ));
-    };
-    let token = merchant
-        .callback_token
-        .as_ref()
-        .map(|token| token.signing().expose());
-    Ok(format!(
-        "{public}{}",
-        callback_path(&merchant.merchant_no, token)
-    ))
-}
-
 pub(super) fn callback_url(
     file: Option<PathBuf>,
     named: Option<String>,
     output: &Output,
 ) -> Result<(), Failure> {
     let (_, config) = load(file)?;
-    let url = url_of(&config, named.as_deref())?;
+    let merchant = merchant(&config, named.as_deref())?;
+    let url = app::callback_url(&config, merchant).ok_or_else(|| {
+        Failure::Config(
+            "server.public_url is not set, so the address that Vexora reaches the relay at is not known\n  hint: public_url = \"https://relay.example.com\"".into(),
+        )
+    })?;
     output.value(&json!({ "url": url }), &url);
     Ok(())
 }

@@ -146,10 +146,10 @@ pub(super) fn verify(section: Section<'_>) -> Result<VerifySettings, ScheduleErr
             duplicate_window: section.or("duplicate_window", 12 * HOUR, |node| {
                 duration(node, std::time::Duration::ZERO, MONTH_DAYS * DAY)
             }),
+            reconcile: section.or("reconcile", Some(15 * MINUTE), |node| {
+                duration_or_off(node, SECOND, MONTH_DAYS * DAY)
+            }),
         },
-        reconcile: section.or("reconcile", Some(15 * MINUTE), |node| {
-            duration_or_off(node, SECOND, MONTH_DAYS * DAY)
-        }),
         on_bad_sign: section.or("on_bad_sign", OnBadSign::Flag, |node| {
             choice(
                 node,

@@ -181,10 +181,8 @@ pub enum OnBadSign {
 /// `[verify]`.
 #[derive(Clone, Debug)]
 pub struct VerifySettings {
-    /// `retry`, `give_up_after` and `duplicate_window`.
+    /// `retry`, `give_up_after`, `duplicate_window` and `reconcile`.
     pub policy: VerifyPolicy,
-    /// How often a waiting user is asked about unprompted; `None`: off.
-    pub reconcile: Option<Duration>,
     /// What to do with a bad sign.
     pub on_bad_sign: OnBadSign,
 }

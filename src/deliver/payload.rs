@@ -94,6 +94,11 @@ fn news_data(news: &OperationalEvent) -> Value {
             "endpoint": endpoint.as_str(),
             "since": since.to_string(),
         }),
+        OperationalEvent::ProviderDown { address, since }
+        | OperationalEvent::ProviderRecovered { address, since } => json!({
+            "provider": address,
+            "since": since.to_string(),
+        }),
         OperationalEvent::Test { endpoint } => json!({ "endpoint": endpoint.as_str() }),
     }
 }

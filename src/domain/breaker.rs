@@ -39,9 +39,15 @@ pub enum BreakerChange {
     /// Nothing to tell.
     None,
     /// The provider is down.
-    Opened,
+    Opened {
+        /// Since when.
+        since: Timestamp,
+    },
     /// The provider is back.
-    Closed,
+    Closed {
+        /// Since when it had been down.
+        since: Timestamp,
+    },
 }
 
 impl Breaker {
@@ -64,7 +70,7 @@ impl Breaker {
     #[must_use]
     pub fn observe(self, down: bool, now: Timestamp) -> (Self, BreakerChange) {
         match (self, down) {
-            (Self::Open { .. }, false) => (Self::Fine, BreakerChange::Closed),
+            (Self::Open { since, .. }, false) => (Self::Fine, BreakerChange::Closed { since }),
             (_, false) => (Self::Fine, BreakerChange::None),
             (
                 Self::Open {
@@ -102,7 +108,7 @@ impl Breaker {
                     wait: FIRST_PROBE,
                     probe_at: now.plus(FIRST_PROBE),
                 };
-                (open, BreakerChange::Opened)
+                (open, BreakerChange::Opened { since: now })
             }
         }
     }
@@ -120,7 +126,7 @@ mod tests {
         for round in 1..=12 {
             let (next, change) = breaker.observe(true, now);
             breaker = next;
-            assert_eq!(change == BreakerChange::Opened, round == 5);
+            assert_eq!(matches!(change, BreakerChange::Opened { .. }), round == 5);
             if let Some(probe_at) = breaker.closed_until() {
                 waits.push(probe_at.since(now).as_secs());
                 now = probe_at;
@@ -129,7 +135,12 @@ mod tests {
         assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(
             breaker.observe(false, now),
-            (Breaker::Fine, BreakerChange::Closed)
+            (
+                Breaker::Fine,
+                BreakerChange::Closed {
+                    since: Timestamp::from_millis(0)
+                }
+            )
         );
     }
 

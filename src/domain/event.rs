@@ -179,6 +179,20 @@ pub enum OperationalEvent {
         /// Since when it had been down.
         since: Timestamp,
     },
+    /// The provider as a whole does not answer.
+    ProviderDown {
+        /// Its address.
+        address: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The provider answers again.
+    ProviderRecovered {
+        /// Its address.
+        address: String,
+        /// Since when it had not answered.
+        since: Timestamp,
+    },
     /// An operator's test of one endpoint.
     Test {
         /// The endpoint.
@@ -196,6 +210,8 @@ impl OperationalEvent {
             Self::CallbackUnrecognized { .. } => EventKind::CallbackUnrecognized,
             Self::EndpointDown { .. } => EventKind::EndpointDown,
             Self::EndpointRecovered { .. } => EventKind::EndpointRecovered,
+            Self::ProviderDown { .. } => EventKind::ProviderDown,
+            Self::ProviderRecovered { .. } => EventKind::ProviderRecovered,
             Self::Test { .. } => EventKind::Test,
         }
     }

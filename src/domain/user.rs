@@ -13,6 +13,24 @@ pub struct LastVerdict {
     pub at: Timestamp,
 }
 
+/// How an application of ours stands while its result is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplicationState {
+    /// It was sent, and what became of it is not known: a query will tell. Never sent again meanwhile.
+    Unknown,
+    /// The provider has it.
+    Accepted,
+}
+
+/// An application of ours whose result is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Application {
+    /// When it was sent.
+    pub at: Timestamp,
+    /// How it stands.
+    pub state: ApplicationState,
+}
+
 /// A user's results so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserState {
@@ -23,6 +41,8 @@ pub struct UserState {
     /// Whether the user was seen waiting (0, 1, or a new application) after the latest event: the next verdict
     /// then belongs to a new round and is news even if it reads the same.
     pub waited: bool,
+    /// The application of ours whose result is out.
+    pub application: Option<Application>,
 }
 
 impl UserState {
@@ -63,6 +83,7 @@ impl UserState {
                     sequence: self.sequence.saturating_add(1),
                     last,
                     waited: false,
+                    ..self
                 },
                 true,
             );
@@ -71,11 +92,38 @@ impl UserState {
         (Self { waited, ..self }, false)
     }
 
-    /// A new application was accepted: the next verdict is news.
+    /// An application goes out: until its fate is known it is not sent again.
+    #[must_use]
+    pub fn applying(self, now: Timestamp) -> Self {
+        let application = Some(Application {
+            at: now,
+            state: ApplicationState::Unknown,
+        });
+        Self {
+            application,
+            ..self
+        }
+    }
+
+    /// The provider has the application: a new round begins, and its verdict is news even if it reads the same.
     #[must_use]
     pub fn applied(self) -> Self {
+        let accepted = |sent| Application {
+            state: ApplicationState::Accepted,
+            ..sent
+        };
         Self {
             waited: true,
+            application: self.application.map(accepted),
+            ..self
+        }
+    }
+
+    /// The provider declined the application: nothing is out.
+    #[must_use]
+    pub fn declined(self) -> Self {
+        Self {
+            application: None,
             ..self
         }
     }

@@ -85,10 +85,25 @@ pub struct VerifyPolicy {
     pub give_up_after: Duration,
     /// The same verdict within this is the same event.
     pub duplicate_window: Duration,
+    /// How often a user known to be waiting is asked about unprompted; `None`: not at all.
+    pub reconcile: Option<Duration>,
 }
 
+impl VerifyPolicy {
+    /// The wait between unprompted questions about a user who has waited for `age`: `reconcile`, doubled for each
+    /// whole day, at the most a day. `None`: users are not asked about unprompted.
+    #[must_use]
+    pub fn reconcile_wait(&self, age: Duration) -> Option<Duration> {
+        let days = u32::try_from(age.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX);
+        let doubled = |wait: Duration| wait.saturating_mul(2u32.saturating_pow(days));
+        self.reconcile.map(|wait| doubled(wait).min(DAY))
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// How often a stuck user is still asked about.
-const STUCK_POLL: Duration = Duration::from_secs(24 * 3600);
+const STUCK_POLL: Duration = DAY;
 
 /// What becomes of a verification when its query is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +130,15 @@ impl Verification {
             queries: 0,
             phase: VerifyPhase::Seeking { tries: 0 },
             state: VerificationState::Waiting { due: now },
+        }
+    }
+
+    /// Nobody rang, but the user is known to be waiting: asked about from `due` on.
+    #[must_use]
+    pub const fn watching(now: Timestamp, due: Timestamp) -> Self {
+        Self {
+            state: VerificationState::Waiting { due },
+            ..Self::new(Source::Reconcile, Trust::Watch, now)
         }
     }
 
@@ -221,8 +245,9 @@ impl Verification {
                         newly_stuck: true,
                     };
                 }
+                let (tries, wait) = self.next_wait(answer, tries, now, policy);
                 // A last question at the deadline itself, then it is given up.
-                let due = now.plus(policy.retry.after_repeating(tries)).min(deadline);
+                let due = now.plus(wait).min(deadline);
                 let next = Self {
                     phase: VerifyPhase::Seeking { tries },
                     state: VerificationState::Waiting { due },
@@ -233,6 +258,28 @@ impl Verification {
                     newly_stuck: false,
                 }
             }
+        }
+    }
+
+    /// The queries that count against the schedule from now on, and the wait before the next.
+    ///
+    /// A doorbell's verification follows `retry`, and a user who is seen waiting is asked about at least as often as
+    /// `reconcile` says. Where nobody rang there is no hurry: only failures follow `retry`.
+    fn next_wait(
+        &self,
+        answer: &Answer,
+        tries: u32,
+        now: Timestamp,
+        policy: &VerifyPolicy,
+    ) -> (u32, Duration) {
+        let step = policy.retry.after_repeating(tries);
+        let unprompted = policy.reconcile_wait(now.since(self.since));
+        match (answer, unprompted) {
+            (Answer::Verdict(_), Some(wait)) if self.trust == Trust::Watch => (0, wait),
+            (Answer::Verdict(verdict), Some(wait)) if verdict.status().is_waiting() => {
+                (tries, step.min(wait))
+            }
+            _ => (tries, step),
         }
     }
 
@@ -278,6 +325,7 @@ mod tests {
                 .expect("valid"),
             give_up_after: Duration::from_secs(600),
             duplicate_window: Duration::from_secs(3600),
+            reconcile: None,
         }
     }
 
@@ -379,6 +427,58 @@ mod tests {
         let revived = verification.joined(Source::Callback, Trust::Signed, now);
         assert_eq!(revived.phase, VerifyPhase::Seeking { tries: 0 });
         assert_eq!(revived.since, now);
+    }
+
+    #[test]
+    fn the_watched_are_asked_about_every_reconcile_and_ever_slower_as_they_age() {
+        let policy = VerifyPolicy {
+            reconcile: Some(Duration::from_secs(900)),
+            give_up_after: Duration::from_secs(10 * 24 * 3600),
+            ..policy()
+        };
+        let mut now = at(900);
+        let mut verification = Verification::watching(at(0), now);
+        let mut waits = Vec::new();
+        while now < at(8 * 24 * 3600) {
+            let answered = asked(verification, now).answered(&says("1"), now, &policy);
+            let Settled::Goes { next, .. } = answered else {
+                panic!("not final")
+            };
+            let wait = next.due().since(now).as_secs();
+            if waits.last() != Some(&wait) {
+                waits.push(wait);
+            }
+            (now, verification) = (next.due(), next);
+        }
+        assert_eq!(
+            waits,
+            [900, 1800, 3600, 7200, 14_400, 28_800, 57_600, 86_400]
+        );
+    }
+
+    #[test]
+    fn a_user_seen_waiting_is_asked_about_at_least_every_reconcile() {
+        let policy = VerifyPolicy {
+            reconcile: Some(Duration::from_secs(10)),
+            ..policy()
+        };
+        let mut verification = Verification::new(Source::Callback, Trust::Signed, at(0));
+        let mut waits = Vec::new();
+        let mut now = at(0);
+        for answer in [says("0"), says("0"), Answer::Failed(QueryFailure::Timeout)] {
+            let Settled::Goes { next, .. } =
+                asked(verification, now).answered(&answer, now, &policy)
+            else {
+                panic!("not final");
+            };
+            waits.push(next.due().since(now).as_secs());
+            (now, verification) = (next.due(), next);
+        }
+        assert_eq!(
+            waits,
+            [1, 10, 60],
+            "a failure is not an answer: it follows its own schedule"
+        );
     }
 
     proptest! {

@@ -1,57 +1,74 @@
-//! The operators' listener: health and readiness. Apart from the public one, so that neither can hurt the other.
+//! The operators' listener: health, readiness and the API. Apart from the public one, with a thread and limits of its
+//! own, so that neither can hurt the other.
+//!
+//! Promise: everything but `/healthz` and `/readyz` needs the token; nothing that is answered holds a secret.
 
+mod api;
+mod auth;
+mod readiness;
+mod views;
+
+use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::http::StatusCode;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use serde_json::json;
+use bytes::Bytes;
 
+pub use readiness::Readiness;
+
+use super::problem::Problem;
 use super::sockets::{self, BindError, Opened};
-use crate::config::settings::{AdminSettings, Listen};
+use crate::clock::Clock;
+use crate::config::settings::Listen;
+use crate::domain::{MerchantNo, Secret};
+use crate::store::Store;
+use crate::verify::Applications;
 
 /// Operators and their monitoring are few.
 const MAX_CONNECTIONS: usize = 256;
 
-const STARTING: u8 = 0;
-const SERVING: u8 = 1;
-const STOPPING: u8 = 2;
+/// A list of some 50,000 user ids to watch fits; nothing else comes near.
+const MAX_BODY: usize = 4 << 20;
 
-/// Whether callbacks should be sent here.
-#[derive(Debug, Default)]
-pub struct Readiness(AtomicU8);
+/// What the operators' side works with.
+pub struct AdminParts {
+    /// The bearer token.
+    pub token: Secret,
+    /// Whether callbacks should be sent here.
+    pub readiness: Arc<Readiness>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Applications and watches.
+    pub applications: Arc<Applications>,
+}
 
-impl Readiness {
-    /// Everything runs.
-    pub fn serving(&self) {
-        self.0.store(SERVING, Ordering::Release);
-    }
-
-    /// The end has begun.
-    pub fn stopping(&self) {
-        self.0.store(STOPPING, Ordering::Release);
-    }
-
-    /// What stands against sending callbacks here; empty: nothing.
-    #[must_use]
-    pub fn reasons(&self) -> Vec<&'static str> {
-        match self.0.load(Ordering::Acquire) {
-            STARTING => vec!["starting"],
-            SERVING => vec![],
-            _ => vec!["stopping"],
-        }
+impl AdminParts {
+    /// Whether a merchant is configured.
+    fn knows(&self, merchant: &MerchantNo) -> bool {
+        self.applications
+            .merchants
+            .load()
+            .iter()
+            .any(|known| known.merchant == *merchant)
     }
 }
 
 /// The operators' listener, with its socket but not serving yet.
-#[derive(Debug)]
 pub struct AdminListener {
     socket: Opened,
     address: Listen,
-    readiness: Arc<Readiness>,
+    parts: Arc<AdminParts>,
+}
+
+impl fmt::Debug for AdminListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AdminListener({:?})", self.address)
+    }
 }
 
 impl AdminListener {
@@ -60,19 +77,19 @@ impl AdminListener {
     /// # Errors
     /// It cannot be opened.
     pub async fn bind(
-        settings: &AdminSettings,
-        readiness: Arc<Readiness>,
+        listen: &Listen,
+        parts: AdminParts,
         passed: Option<Opened>,
     ) -> Result<Self, BindError> {
         let socket = match passed {
             Some(socket) => socket,
-            None => sockets::open(&settings.listen).await?,
+            None => sockets::open(listen).await?,
         };
         let address = socket.local_addr()?;
         Ok(Self {
             socket,
             address,
-            readiness,
+            parts: Arc::new(parts),
         })
     }
 
@@ -87,12 +104,14 @@ impl AdminListener {
     /// # Errors
     /// The socket cannot be used.
     pub fn run(self) -> Result<Server, BindError> {
-        let readiness = web::Data::from(self.readiness);
+        let parts = web::Data::from(self.parts);
         let server = HttpServer::new(move || {
             App::new()
-                .app_data(readiness.clone())
-                .route("/healthz", web::get().to(healthy))
-                .route("/readyz", web::get().to(ready))
+                .app_data(parts.clone())
+                .app_data(web::PayloadConfig::new(MAX_BODY))
+                .service(web::resource("/healthz").route(web::get().to(healthy)))
+                .service(web::resource("/readyz").route(web::get().to(readiness::answer)))
+                .service(api::scope())
                 .default_service(web::to(not_found))
         })
         .workers(1)
@@ -114,25 +133,6 @@ async fn healthy() -> HttpResponse {
         .body("ok")
 }
 
-async fn ready(readiness: web::Data<Readiness>) -> HttpResponse {
-    let reasons = readiness.reasons();
-    let status = if reasons.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    HttpResponse::build(status).json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))
-}
-
-async fn not_found() -> HttpResponse {
-    let body = json!({
-        "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
-        "code": "not_found",
-        "detail": "there is nothing here",
-    });
-    HttpResponse::NotFound()
-        .content_type("application/problem+json")
-        .body(body.to_string())
+async fn not_found() -> HttpResponse<Bytes> {
+    Problem::not_found().response()
 }

@@ -2,6 +2,8 @@
 //!
 //! Promise: a problem says what is wrong and what to do about it, and nothing of what was sent or of what is inside.
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -15,7 +17,7 @@ use crate::store::StoreError;
 pub struct Problem {
     status: StatusCode,
     code: &'static str,
-    detail: &'static str,
+    detail: Cow<'static, str>,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
     closes: bool,
@@ -28,11 +30,18 @@ impl Problem {
         Self {
             status,
             code,
-            detail,
+            detail: Cow::Borrowed(detail),
             retry_after: None,
             allow: None,
             closes: false,
         }
+    }
+
+    /// With a sentence that is made for the occasion; it must not repeat what was sent.
+    #[must_use]
+    pub fn detail(mut self, detail: String) -> Self {
+        self.detail = Cow::Owned(detail);
+        self
     }
 
     /// With `Retry-After`, in seconds.

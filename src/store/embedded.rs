@@ -16,6 +16,7 @@ mod reading;
 mod records;
 mod txn;
 mod verifying;
+mod watching;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ use super::{
     StoreError, Story, VerifyClaim,
 };
 use crate::domain::{
-    Callback, Delivery, EndpointName, EventId, MerchantNo, Routing, Source, Timestamp, Trust,
-    UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, EventId, MerchantNo, OperationalEvent, Routing,
+    Source, Timestamp, Trust, UserId, VerifyLane,
 };
 
 /// Where the store lives and what it leaves free.
@@ -230,6 +231,63 @@ impl Store for SledStore {
         let claim = claim.clone();
         self.committer
             .submit(move |txn| delivering::release(txn, &claim, now))
+            .await
+    }
+
+    async fn watch(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (merchant, user) = (merchant.clone(), user.clone());
+        self.committer
+            .submit(move |txn| watching::watch(txn, &merchant, &user, now, due))
+            .await
+    }
+
+    async fn begin_application(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        now: Timestamp,
+        due: Timestamp,
+    ) -> Result<Option<Application>, StoreError> {
+        let (merchant, user) = (merchant.clone(), user.clone());
+        self.committer
+            .submit(move |txn| watching::begin(txn, &merchant, &user, now, due))
+            .await
+    }
+
+    async fn finish_application(
+        &self,
+        merchant: &MerchantNo,
+        user: &UserId,
+        accepted: bool,
+        look: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let (merchant, user) = (merchant.clone(), user.clone());
+        self.committer
+            .submit(move |txn| watching::finish(txn, &merchant, &user, accepted, look))
+            .await
+    }
+
+    async fn publish(
+        &self,
+        fresh: EventId,
+        now: Timestamp,
+        news: OperationalEvent,
+        routing: Arc<Routing>,
+    ) -> Result<(), StoreError> {
+        self.committer
+            .submit(move |txn| publishing::publish_news(txn, fresh, now, news, &routing))
+            .await
+    }
+
+    async fn beat(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.committer
+            .submit(move |txn| watching::beat(txn, now))
             .await
     }
 

@@ -16,6 +16,24 @@ type Object<'a> = BTreeMap<String, &'a RawValue>;
 /// # Errors
 /// Which of them it is not.
 pub fn read_answer(body: &[u8]) -> Result<Answer, QueryFailure> {
+    let data = read_data(body)?;
+    let data: Object<'_> = data
+        .and_then(|data| serde_json::from_str(data.get()).ok())
+        .ok_or(QueryFailure::Unreadable)?;
+    let status = data
+        .get("authenticationStatus")
+        .and_then(|status| text(status))
+        .and_then(|status| Status::parse(&status).ok())
+        .ok_or(QueryFailure::Unreadable)?;
+    let reason = data.get("failReason").and_then(|reason| text(reason));
+    Ok(Answer::Verdict(Verdict::new(status, reason)))
+}
+
+/// What every answer of the provider has around its `data`: `code` `"0000"` and `success` true.
+///
+/// # Errors
+/// Not a JSON object, or declined.
+pub(super) fn read_data(body: &[u8]) -> Result<Option<&RawValue>, QueryFailure> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let answer: Object<'_> =
         serde_json::from_slice(body).map_err(|_not_an_object| QueryFailure::NotJson)?;
@@ -33,17 +51,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, QueryFailure> {
             .collect();
         return Err(QueryFailure::Refused(code));
     }
-    let data: Object<'_> = answer
-        .get("data")
-        .and_then(|data| serde_json::from_str(data.get()).ok())
-        .ok_or(QueryFailure::Unreadable)?;
-    let status = data
-        .get("authenticationStatus")
-        .and_then(|status| text(status))
-        .and_then(|status| Status::parse(&status).ok())
-        .ok_or(QueryFailure::Unreadable)?;
-    let reason = data.get("failReason").and_then(|reason| text(reason));
-    Ok(Answer::Verdict(Verdict::new(status, reason)))
+    Ok(answer.get("data").copied())
 }
 
 /// A string's text, or a number's or boolean's literal; `None` for null, arrays and objects.

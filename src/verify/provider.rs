@@ -164,7 +164,10 @@ mod tests {
             "a second probe beside the first"
         );
         let probe = probes.remove(0);
-        assert_eq!(probe.answered(false, at(3)), BreakerChange::Closed);
+        assert_eq!(
+            probe.answered(false, at(3)),
+            BreakerChange::Closed { since: at(0) }
+        );
         assert_eq!(provider.permits(at(3), 5).len(), 5);
     }
 

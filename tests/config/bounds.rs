@@ -267,7 +267,7 @@ fn what_is_written_is_what_comes_out() {
     assert_eq!(config.server.allow_from.len(), 2);
     assert!(config.server.tls.expect("tls").cert.is_absolute());
     assert_eq!(config.store.min_free, 0);
-    assert_eq!(config.verify.reconcile, None);
+    assert_eq!(config.verify.policy.reconcile, None);
     let ledger = &config.endpoints[0];
     assert_eq!(
         (ledger.concurrency, ledger.ordered, ledger.timeout),

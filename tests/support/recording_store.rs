@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{
-    Callback, Delivery, EndpointName, EventId, MerchantNo, Routing, Source, Timestamp, Trust,
-    UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, EventId, MerchantNo, OperationalEvent, Routing,
+    Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use vexora_relay::store::{
     AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Pending, Signals, Store,
@@ -142,6 +142,50 @@ impl Store for RecordingStore {
 
     async fn release_delivery(&self, _: &DeliveryClaim, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn watch(
+        &self,
+        _: &MerchantNo,
+        _: &UserId,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn begin_application(
+        &self,
+        _: &MerchantNo,
+        _: &UserId,
+        _: Timestamp,
+        _: Timestamp,
+    ) -> Result<Option<Application>, StoreError> {
+        Ok(None)
+    }
+
+    async fn finish_application(
+        &self,
+        _: &MerchantNo,
+        _: &UserId,
+        _: bool,
+        _: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        _: EventId,
+        _: Timestamp,
+        _: OperationalEvent,
+        _: Arc<Routing>,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn beat(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn next_due(&self, _: &Lane) -> Result<Option<Timestamp>, StoreError> {

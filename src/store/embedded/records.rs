@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::codec::Record;
 use super::keys::Tree;
 use crate::domain::{
-    AbandonReason, Answer, Arrival, Attempt, Callback, CallbackId, Delivery, DeliveryState, Event,
-    EventContent, EventId, FailureClass, LastVerdict, OperationalEvent, Outcome, QueryFailure,
-    ResultEvent, SignCheck, Source, Status, Timestamp, Trust, UserState, Verdict, Verification,
-    VerificationState, VerifyPhase,
+    AbandonReason, Answer, Application, ApplicationState, Arrival, Attempt, Callback, CallbackId,
+    Delivery, DeliveryState, Event, EventContent, EventId, FailureClass, LastVerdict,
+    OperationalEvent, Outcome, QueryFailure, ResultEvent, SignCheck, Source, Status, Timestamp,
+    Trust, UserState, Verdict, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::QueryRecord;
 
@@ -231,6 +231,8 @@ pub(super) struct UserV1 {
     sequence: u64,
     last: Option<(VerdictV1, u64)>,
     waited: bool,
+    /// When it was sent, and whether the provider is known to have it.
+    application: Option<(u64, bool)>,
 }
 
 impl Record for UserState {
@@ -245,6 +247,9 @@ impl Record for UserState {
                 .last
                 .map(|last| (VerdictV1::of(&last.verdict), millis(last.at))),
             waited: self.waited,
+            application: self
+                .application
+                .map(|sent| (millis(sent.at), sent.state == ApplicationState::Accepted)),
         }
     }
 
@@ -259,6 +264,14 @@ impl Record for UserState {
             sequence: stored.sequence,
             last: last.transpose()?,
             waited: stored.waited,
+            application: stored.application.map(|(at, accepted)| Application {
+                at: Timestamp::from_millis(at),
+                state: if accepted {
+                    ApplicationState::Accepted
+                } else {
+                    ApplicationState::Unknown
+                },
+            }),
         })
     }
 }
@@ -364,6 +377,14 @@ pub(super) enum ContentV1 {
     Test {
         endpoint: String,
     },
+    ProviderDown {
+        address: String,
+        since: u64,
+    },
+    ProviderRecovered {
+        address: String,
+        since: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -411,6 +432,14 @@ fn store_news(news: OperationalEvent) -> ContentV1 {
         },
         OperationalEvent::EndpointRecovered { endpoint, since } => ContentV1::EndpointRecovered {
             endpoint: endpoint.to_string(),
+            since: millis(since),
+        },
+        OperationalEvent::ProviderDown { address, since } => ContentV1::ProviderDown {
+            address,
+            since: millis(since),
+        },
+        OperationalEvent::ProviderRecovered { address, since } => ContentV1::ProviderRecovered {
+            address,
             since: millis(since),
         },
         OperationalEvent::Test { endpoint } => ContentV1::Test {
@@ -495,6 +524,16 @@ impl Record for Event {
             ContentV1::EndpointRecovered { endpoint, since } => {
                 news(OperationalEvent::EndpointRecovered {
                     endpoint: parsed(&endpoint)?,
+                    since: Timestamp::from_millis(since),
+                })
+            }
+            ContentV1::ProviderDown { address, since } => news(OperationalEvent::ProviderDown {
+                address,
+                since: Timestamp::from_millis(since),
+            }),
+            ContentV1::ProviderRecovered { address, since } => {
+                news(OperationalEvent::ProviderRecovered {
+                    address,
                     since: Timestamp::from_millis(since),
                 })
             }

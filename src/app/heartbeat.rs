@@ -1,0 +1,76 @@
+//! Noting that we are alive, so that the next start knows how long nobody listened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::domain::{MerchantNo, VerifyLane};
+use crate::store::{Store, StoreError};
+
+/// How often. A third of the longest gap that needs no action.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// The provider tries again after 2, 5, 10 and 30 s: whoever was away for longer than these together may have lost a
+/// callback for an hour or, in the end, for good.
+const GAP: Duration = Duration::from_secs(45);
+
+/// Verifications moved up in one transaction.
+const BATCH: usize = 500;
+
+/// Notes that we are alive until cancelled.
+pub(super) async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cancel: CancellationToken) {
+    loop {
+        let next = clock.now().plus(EVERY);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = clock.sleep_until(next) => {}
+        }
+        match store.beat(clock.now()).await {
+            Ok(_) => {}
+            Err(StoreError::Stopping) => return,
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store could not note that the relay is alive"
+            ),
+        }
+    }
+}
+
+/// At start: if nobody listened for long enough to lose a callback, everyone known to be waiting is asked about once,
+/// soon. Returns how many.
+pub(super) async fn after_downtime(
+    store: &dyn Store,
+    merchants: &[MerchantNo],
+    clock: &dyn Clock,
+) -> Result<usize, StoreError> {
+    let now = clock.now();
+    let Some(last) = store.beat(now).await? else {
+        return Ok(0);
+    };
+    let gap = now.since(last);
+    if gap <= GAP {
+        return Ok(0);
+    }
+    let mut moved = 0;
+    for merchant in merchants {
+        loop {
+            let batch = store
+                .hasten_verifications(merchant, VerifyLane::Main, now, BATCH)
+                .await?;
+            moved += batch;
+            if batch == 0 {
+                break;
+            }
+        }
+    }
+    tracing::info!(
+        gap_s = gap.as_secs(),
+        asking = moved,
+        "nobody listened for {} s: everyone known to be waiting is asked about once, soon",
+        gap.as_secs()
+    );
+    Ok(moved)
+}

@@ -1,0 +1,183 @@
+//! `/api/v1`: what operators and the command line ask for and order.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, Scope, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::auth::Operator;
+use super::{AdminParts, views};
+use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
+use crate::http::problem::Problem;
+use crate::store::StoreError;
+use crate::verify::{Applied, ApplyError};
+
+type Answer = Result<HttpResponse, Failed>;
+type Parts = web::Data<AdminParts>;
+
+/// A problem as actix wants it: returned by a handler's `?`.
+#[derive(Debug)]
+struct Failed(Problem);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.code())
+    }
+}
+
+impl actix_web::ResponseError for Failed {
+    fn error_response(&self) -> HttpResponse {
+        self.0.response().map_into_boxed_body()
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "an operator's request failed in the store"
+        );
+        Self(
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_failed",
+                "the store could not do it; see the log",
+            )
+            .retry_after(2),
+        )
+    }
+}
+
+fn invalid(what: &str, error: &InvalidId) -> Failed {
+    let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "");
+    Failed(problem.detail(format!("{what}: {error}")))
+}
+
+fn body<T: for<'de> Deserialize<'de>>(bytes: &web::Bytes) -> Result<T, Failed> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "");
+        // Where, and of what kind; the words of the error may quote what was sent.
+        let (line, column) = (error.line(), error.column());
+        Failed(problem.detail(format!(
+            "the body is not the JSON object this takes (line {line}, column {column}); see docs/api.md"
+        )))
+    })
+}
+
+/// A merchant that is configured; left out, the only one.
+fn merchant(parts: &AdminParts, named: Option<&str>) -> Result<MerchantNo, Failed> {
+    let Some(named) = named else {
+        let known = parts.applications.merchants.load();
+        return match known.as_slice() {
+            [only] => Ok(only.merchant.clone()),
+            _ => Err(Failed(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "merchant_needed",
+                "there are several merchants: name one as \"merchant\"",
+            ))),
+        };
+    };
+    let number: MerchantNo = named.parse().map_err(|error| invalid("merchant", &error))?;
+    if parts.knows(&number) {
+        return Ok(number);
+    }
+    Err(Failed(Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_merchant",
+        "no merchant with this number is configured",
+    )))
+}
+
+/// The routes.
+pub(super) fn scope() -> Scope {
+    web::scope("/api/v1")
+        .service(web::resource("/status").route(web::get().to(status)))
+        .service(web::resource("/users/{merchant}/{user}").route(web::get().to(user)))
+        .service(web::resource("/users/{merchant}/{user}/verify").route(web::post().to(verify)))
+        .service(web::resource("/applications").route(web::post().to(apply)))
+        .service(web::resource("/watch").route(web::post().to(watch)))
+        .default_service(web::to(nothing))
+}
+
+async fn nothing(_: Operator) -> Answer {
+    Err(Failed(Problem::not_found()))
+}
+
+async fn status(_: Operator, parts: Parts) -> Answer {
+    let pending = parts.store.pending().await?;
+    let reasons = parts.readiness.reasons();
+    Ok(HttpResponse::Ok().json(views::status(&pending, &reasons, parts.clock.now())))
+}
+
+async fn user(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+    let (number, user) = path.into_inner();
+    let number = merchant(&parts, Some(&number))?;
+    let user: UserId = user.parse().map_err(|error| invalid("user", &error))?;
+    let story = parts.store.story(&number, &user).await?;
+    Ok(HttpResponse::Ok().json(views::story(&number, &user, &story)))
+}
+
+async fn verify(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+    let (number, user) = path.into_inner();
+    let number = merchant(&parts, Some(&number))?;
+    let user: UserId = user.parse().map_err(|error| invalid("user", &error))?;
+    let now = parts.clock.now();
+    let store = &parts.store;
+    store
+        .request_verification(&number, &user, Source::Operator, Trust::Token, now)
+        .await?;
+    Ok(HttpResponse::Accepted().json(json!({ "result": "asked" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ApplicationBody {
+    merchant: Option<String>,
+    user_id: String,
+    username_furigana: String,
+}
+
+async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
+    let order: ApplicationBody = body(&bytes)?;
+    let number = merchant(&parts, order.merchant.as_deref())?;
+    let user: UserId = order
+        .user_id
+        .parse()
+        .map_err(|error| invalid("userId", &error))?;
+    let name = order.username_furigana.parse();
+    let name = name.map_err(|error| invalid("usernameFurigana", &error))?;
+    let applied = match parts.applications.apply(&number, &user, &name).await {
+        Ok(applied) => applied,
+        Err(ApplyError::Store(error)) => return Err(error.into()),
+        Err(error @ (ApplyError::NoMerchant | ApplyError::NoPublicUrl)) => {
+            let problem = Problem::new(StatusCode::CONFLICT, "cannot_apply", "");
+            return Err(Failed(problem.detail(error.to_string())));
+        }
+    };
+    let status = match &applied {
+        Applied::Accepted | Applied::Already(_) => StatusCode::OK,
+        Applied::Unknown => StatusCode::ACCEPTED,
+        Applied::Declined(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Applied::NotSent(_) => StatusCode::BAD_GATEWAY,
+    };
+    Ok(HttpResponse::build(status).json(views::applied(&applied)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchBody {
+    merchant: Option<String>,
+    users: Vec<String>,
+}
+
+async fn watch(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
+    let order: WatchBody = body(&bytes)?;
+    let number = merchant(&parts, order.merchant.as_deref())?;
+    let mut users = Vec::with_capacity(order.users.len());
+    for (index, user) in order.users.iter().enumerate() {
+        let place = format!("users[{index}]");
+        users.push(user.parse().map_err(|error| invalid(&place, &error))?);
+    }
+    let fresh = parts.applications.watch(&number, &users).await?;
+    Ok(HttpResponse::Ok().json(json!({ "watched": users.len(), "new": fresh })))
+}

@@ -1,0 +1,178 @@
+//! What the API answers, as JSON. Times are RFC 3339 in UTC; ids are those of headers and logs.
+
+use serde_json::{Value, json};
+
+use crate::domain::{
+    Answer, ApplicationState, Attempt, Callback, Delivery, DeliveryState, Event, EventContent,
+    FailureClass, MerchantNo, Timestamp, UserId, Verification, VerificationState, VerifyPhase,
+};
+use crate::store::{Pending, QueryRecord, Story};
+use crate::verify::Applied;
+
+/// A count of work, for whoever wants to know whether anything is stuck.
+pub(super) fn status(pending: &Pending, reasons: &[&str], now: Timestamp) -> Value {
+    let deliveries: serde_json::Map<String, Value> = pending
+        .deliveries
+        .iter()
+        .map(|(endpoint, number)| (endpoint.to_string(), json!(number)))
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": now.to_string(),
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "pending": { "verifications": pending.verifications, "deliveries": deliveries },
+    })
+}
+
+/// How an application went.
+pub(super) fn applied(applied: &Applied) -> Value {
+    let result = applied.as_str();
+    match applied {
+        Applied::Declined(code) => json!({ "result": result, "code": code }),
+        Applied::NotSent(class) => json!({ "result": result, "class": class.as_str() }),
+        Applied::Already(out) => json!({
+            "result": result,
+            "since": out.at.to_string(),
+            "known": out.state == ApplicationState::Accepted,
+        }),
+        Applied::Accepted | Applied::Unknown => json!({ "result": result }),
+    }
+}
+
+/// Everything that happened to a user, in order, and how it stands.
+pub(super) fn story(merchant: &MerchantNo, user: &UserId, story: &Story) -> Value {
+    let mut timeline: Vec<(Timestamp, Value)> = Vec::new();
+    timeline.extend(
+        story
+            .callbacks
+            .iter()
+            .map(|one| (one.arrival.at, callback(one))),
+    );
+    timeline.extend(story.queries.iter().map(|one| (one.at, query(one))));
+    for (event, deliveries) in &story.events {
+        timeline.push((event.at, event_made(event)));
+        for (delivery, attempts) in deliveries {
+            let made = attempts.iter();
+            timeline.extend(made.map(|one| (one.at, attempt(event, delivery, one))));
+        }
+    }
+    // Stable: what happened in the same millisecond keeps the order cause before effect.
+    timeline.sort_by_key(|(at, _)| *at);
+    let deliveries = story.events.iter().flat_map(|(_, deliveries)| deliveries);
+    json!({
+        "merchant": merchant.as_str(),
+        "userId": user.as_str(),
+        "sequence": story.state.sequence,
+        "status": story.state.last.as_ref().map(|last| last.verdict.status().word()),
+        "failReason": story.state.last.as_ref().and_then(|last| last.verdict.reason()),
+        "application": story.state.application.map(|out| json!({
+            "since": out.at.to_string(),
+            "known": out.state == ApplicationState::Accepted,
+        })),
+        "verification": story.verification.as_ref().map(verification),
+        "deliveries": deliveries.map(|(one, _)| delivery(one)).collect::<Vec<_>>(),
+        "timeline": timeline.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>(),
+    })
+}
+
+fn callback(callback: &Callback) -> Value {
+    json!({
+        "kind": "callback",
+        "at": callback.arrival.at.to_string(),
+        "id": callback.id.to_string(),
+        "claim": callback.claim,
+        "sign": callback.sign.as_str(),
+        "token": callback.token,
+        "peer": callback.arrival.peer.map(|peer| peer.to_string()),
+        "bytes": callback.arrival.body.len(),
+    })
+}
+
+fn query(query: &QueryRecord) -> Value {
+    let (outcome, reason) = match &query.answer {
+        Answer::Verdict(verdict) => (verdict.status().word(), verdict.reason()),
+        Answer::Failed(failure) => (failure.class(), None),
+    };
+    let code = match &query.answer {
+        Answer::Verdict(verdict) => Some(verdict.status().code()),
+        Answer::Failed(_) => None,
+    };
+    json!({
+        "kind": "query",
+        "at": query.at.to_string(),
+        "tookMs": millis(query.took),
+        "outcome": outcome,
+        "authenticationStatus": code,
+        "failReason": reason,
+    })
+}
+
+fn event_made(event: &Event) -> Value {
+    let sequence = match &event.content {
+        EventContent::Result(result) => Some(result.sequence),
+        EventContent::Operational(_) => None,
+    };
+    json!({
+        "kind": "event",
+        "at": event.at.to_string(),
+        "id": event.id.to_string(),
+        "type": event.kind().as_str(),
+        "sequence": sequence,
+    })
+}
+
+fn attempt(event: &Event, delivery: &Delivery, attempt: &Attempt) -> Value {
+    json!({
+        "kind": "attempt",
+        "at": attempt.at.to_string(),
+        "tookMs": millis(attempt.took),
+        "event": event.id.to_string(),
+        "endpoint": delivery.endpoint.as_str(),
+        "attempt": attempt.number,
+        "outcome": attempt.outcome.failure.map_or("delivered", FailureClass::as_str),
+        "status": attempt.outcome.status,
+        "detail": attempt.outcome.detail,
+    })
+}
+
+fn delivery(delivery: &Delivery) -> Value {
+    let (at, reason) = match delivery.state {
+        DeliveryState::Waiting { due } | DeliveryState::Delivering { until: due } => (due, None),
+        DeliveryState::Delivered { at } => (at, None),
+        DeliveryState::Abandoned { at, reason } => (at, Some(reason.as_str())),
+    };
+    json!({
+        "event": delivery.event.to_string(),
+        "endpoint": delivery.endpoint.as_str(),
+        "sequence": delivery.sequence,
+        "state": delivery.state.as_str(),
+        "at": at.to_string(),
+        "attempts": delivery.attempts,
+        "reason": reason,
+        "lastFailure": delivery.last_failure.map(FailureClass::as_str),
+    })
+}
+
+fn verification(verification: &Verification) -> Value {
+    let (state, due) = match verification.state {
+        VerificationState::Waiting { due } => ("waiting", due),
+        VerificationState::Querying { until, .. } => ("querying", until),
+    };
+    let stuck = match verification.phase {
+        VerifyPhase::Stuck { at } => Some(at.to_string()),
+        VerifyPhase::Seeking { .. } => None,
+    };
+    json!({
+        "state": state,
+        "due": due.to_string(),
+        "since": verification.since.to_string(),
+        "queries": verification.queries,
+        "source": verification.source.as_str(),
+        "stuckSince": stuck,
+    })
+}
+
+fn millis(took: std::time::Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,105 @@
+//! Use cases around users known to be waiting: the watch, our own applications, and the note that we are alive.
+
+use super::accepting::replace;
+use super::codec::damaged;
+use super::keys::{self, Tree};
+use super::txn::Txn;
+use crate::domain::{
+    Application, MerchantNo, Timestamp, Trust, UserId, UserState, Verification, VerifyPhase,
+};
+use crate::store::StoreError;
+
+/// The entry of [`Tree::Meta`] that says when the relay was last alive.
+const ALIVE: &[u8] = b"alive";
+
+pub(super) fn watch(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    now: Timestamp,
+    due: Timestamp,
+) -> Result<bool, StoreError> {
+    let before: Option<Verification> = txn.get(&keys::user(merchant, user))?;
+    let asked_already = before
+        .as_ref()
+        .is_some_and(|running| !matches!(running.phase, VerifyPhase::Stuck { .. }));
+    if asked_already {
+        return Ok(false);
+    }
+    let watching = Verification::watching(now, due);
+    // A revived one keeps counting its queries: they name its leases.
+    let queries = before.as_ref().map_or(0, |running| running.queries);
+    replace(
+        txn,
+        merchant,
+        user,
+        before.as_ref(),
+        Some(Verification {
+            queries,
+            ..watching
+        }),
+    )?;
+    Ok(true)
+}
+
+pub(super) fn begin(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    now: Timestamp,
+    due: Timestamp,
+) -> Result<Option<Application>, StoreError> {
+    let key = keys::user(merchant, user);
+    let state: UserState = txn.get(&key)?.unwrap_or_default();
+    if state.application.is_some() {
+        return Ok(state.application);
+    }
+    txn.put(key, state.applying(now))?;
+    watch(txn, merchant, user, now, due)?;
+    Ok(None)
+}
+
+pub(super) fn finish(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    accepted: bool,
+    look: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let key = keys::user(merchant, user);
+    let state: UserState = txn.get(&key)?.unwrap_or_default();
+    txn.put(
+        key.clone(),
+        if accepted {
+            state.applied()
+        } else {
+            state.declined()
+        },
+    )?;
+    let running: Option<Verification> = txn.get(&key)?;
+    let for_this_alone =
+        running.filter(|watched| watched.trust == Trust::Watch && watched.queries == 0);
+    let Some(watched) = for_this_alone else {
+        return Ok(());
+    };
+    let next = look
+        .filter(|_| accepted)
+        .map(|due| Verification::watching(watched.since, due));
+    replace(txn, merchant, user, Some(&watched), next)
+}
+
+pub(super) fn beat(txn: &mut Txn<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let before = txn.first(Tree::Meta, ALIVE, 1)?.into_iter().next();
+    let before = before.map(|(key, bytes)| {
+        let millis: Result<[u8; 8], _> = bytes.as_slice().try_into();
+        let millis = millis.map_err(|_length| damaged(Tree::Meta, &key, "not a time"))?;
+        Ok(Timestamp::from_millis(u64::from_be_bytes(millis)))
+    });
+    let before = before.transpose()?;
+    txn.put_raw(
+        Tree::Meta,
+        ALIVE.to_vec(),
+        now.as_millis().to_be_bytes().to_vec(),
+    );
+    Ok(before)
+}
