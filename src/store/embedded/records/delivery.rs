@@ -1,0 +1,142 @@
+//! A delivery and its attempts on disk.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::numbers::{class_number, class_of, millis, parsed, reason_number, reason_of, span};
+use crate::domain::{Attempt, Delivery, DeliveryState, EventId, Outcome, Timestamp};
+use crate::store::embedded::codec::Record;
+use crate::store::embedded::keys::Tree;
+
+#[derive(Serialize, Deserialize)]
+pub(crate) enum StateV1 {
+    Waiting { due: u64 },
+    Delivering { until: u64 },
+    Delivered { at: u64 },
+    Abandoned { at: u64, reason: u8 },
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DeliveryV1 {
+    endpoint: String,
+    event: [u8; 16],
+    line: Option<(String, String)>,
+    sequence: u64,
+    created: u64,
+    attempts: u32,
+    last_failure: Option<u8>,
+    state: StateV1,
+}
+
+impl Record for Delivery {
+    const TREE: Tree = Tree::Deliveries;
+    const VERSION: u8 = 1;
+    type Stored = DeliveryV1;
+
+    fn into_stored(self) -> DeliveryV1 {
+        let state = match self.state {
+            DeliveryState::Waiting { due } => StateV1::Waiting { due: millis(due) },
+            DeliveryState::Delivering { until } => StateV1::Delivering {
+                until: millis(until),
+            },
+            DeliveryState::Delivered { at } => StateV1::Delivered { at: millis(at) },
+            DeliveryState::Abandoned { at, reason } => StateV1::Abandoned {
+                at: millis(at),
+                reason: reason_number(reason),
+            },
+        };
+        DeliveryV1 {
+            endpoint: self.endpoint.to_string(),
+            event: self.event.to_bytes(),
+            line: self
+                .line
+                .map(|(merchant, user)| (merchant.to_string(), user.to_string())),
+            sequence: self.sequence,
+            created: millis(self.created),
+            attempts: self.attempts,
+            last_failure: self.last_failure.map(class_number),
+            state,
+        }
+    }
+
+    fn from_stored(stored: DeliveryV1) -> Result<Self, String> {
+        let line = stored
+            .line
+            .map(|(merchant, user)| Ok::<_, String>((parsed(&merchant)?, parsed(&user)?)));
+        let state = match stored.state {
+            StateV1::Waiting { due } => DeliveryState::Waiting {
+                due: Timestamp::from_millis(due),
+            },
+            StateV1::Delivering { until } => DeliveryState::Delivering {
+                until: Timestamp::from_millis(until),
+            },
+            StateV1::Delivered { at } => DeliveryState::Delivered {
+                at: Timestamp::from_millis(at),
+            },
+            StateV1::Abandoned { at, reason } => DeliveryState::Abandoned {
+                at: Timestamp::from_millis(at),
+                reason: reason_of(reason)?,
+            },
+        };
+        Ok(Self {
+            endpoint: parsed(&stored.endpoint)?,
+            event: EventId::from_bytes(stored.event),
+            line: line.transpose()?,
+            sequence: stored.sequence,
+            created: Timestamp::from_millis(stored.created),
+            attempts: stored.attempts,
+            last_failure: stored.last_failure.map(class_of).transpose()?,
+            state,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AttemptV1 {
+    number: u32,
+    at: u64,
+    took_us: u64,
+    failure: Option<u8>,
+    status: Option<u16>,
+    retry_after_ms: Option<u64>,
+    body: Vec<u8>,
+    detail: Option<String>,
+}
+
+impl Record for Attempt {
+    const TREE: Tree = Tree::Attempts;
+    const VERSION: u8 = 1;
+    type Stored = AttemptV1;
+
+    fn into_stored(self) -> AttemptV1 {
+        AttemptV1 {
+            number: self.number,
+            at: millis(self.at),
+            took_us: span(self.took),
+            failure: self.outcome.failure.map(class_number),
+            status: self.outcome.status,
+            retry_after_ms: self
+                .outcome
+                .retry_after
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            body: self.outcome.body,
+            detail: self.outcome.detail,
+        }
+    }
+
+    fn from_stored(stored: AttemptV1) -> Result<Self, String> {
+        Ok(Self {
+            number: stored.number,
+            at: Timestamp::from_millis(stored.at),
+            took: Duration::from_micros(stored.took_us),
+            outcome: Outcome {
+                failure: stored.failure.map(class_of).transpose()?,
+                status: stored.status,
+                retry_after: stored.retry_after_ms.map(Duration::from_millis),
+                body: stored.body,
+                detail: stored.detail,
+            },
+        })
+    }
+}
