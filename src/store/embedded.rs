@@ -1,19 +1,27 @@
 //! The embedded store: sled 0.34.7 beneath one commit loop, as measured and prescribed in `docs/durability.md`.
 //!
 //! Promise: a use case that returned `Ok` survives `kill -9` and a power cut. One thread owns all writing; use cases
-//! that wait at the same moment share one transaction, one flush and one `fdatasync`. Each sees the effects of those
-//! before it in the group. Reads go straight to sled.
+//! that wait at the same moment share one journal record and one `fdatasync`. Each sees the effects of those before it
+//! in the group. Reads go straight to sled, which flushes when it likes: what it loses is replayed from the journal.
 
 mod accepting;
+mod checkpoint;
 mod codec;
 mod commit;
 mod delivering;
 mod engine;
+mod images;
+mod journal;
 mod keys;
+mod leases;
+mod lock;
+mod machine;
 mod opening;
 mod publishing;
 mod reading;
+mod rebuild;
 mod records;
+mod trust;
 mod txn;
 mod verifying;
 mod watching;
@@ -24,10 +32,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use opening::{OpenError, OpenReport};
+pub use checkpoint::ImageReport;
+pub use journal::JournalSettings;
+pub use journal::reading::JournalError;
+pub use machine::{Machine, OutFile, Point, ThisMachine};
+pub use opening::{OpenError, OpenReport, Rebuilt};
 
-use self::commit::Committer;
+use self::commit::{Committer, Parts};
 use self::engine::Engine;
+use self::images::Images;
 use super::{
     AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Pending, Signals, Store,
     StoreError, Story, VerifyClaim,
@@ -69,6 +82,7 @@ pub struct SledStore {
     engine: Arc<Engine>,
     committer: Committer,
     signals: Arc<Signals>,
+    images: Arc<Images>,
 }
 
 impl SledStore {
@@ -82,23 +96,43 @@ impl SledStore {
         settings: &EmbeddedSettings,
         now: Timestamp,
     ) -> Result<(Self, OpenReport), OpenError> {
-        let (engine, report) = opening::open(settings, now)?;
-        let engine = Arc::new(engine);
+        let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+        Self::open_on(settings, JournalSettings::default(), machine, now)
+    }
+
+    /// Like [`SledStore::open`], on a machine and with sizes of the caller's choice.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn open_on(
+        settings: &EmbeddedSettings,
+        tuning: JournalSettings,
+        machine: Arc<dyn Machine>,
+        now: Timestamp,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let opened = opening::open(settings, tuning, &machine, now)?;
+        let engine = Arc::new(opened.engine);
         let signals = Arc::new(Signals::default());
-        let committer =
-            Committer::start(Arc::clone(&engine), Arc::clone(&signals), settings.min_free)
-                .map_err(|source| OpenError::Directory {
-                    path: settings.path.clone(),
-                    source,
-                })?;
-        Ok((
-            Self {
-                engine,
-                committer,
-                signals,
-            },
-            report,
-        ))
+        let images = Arc::new(Images::new(Arc::clone(&engine), Arc::clone(&machine)));
+        let committer = Committer::start(Parts {
+            engine: Arc::clone(&engine),
+            journal: opened.journal,
+            images: Arc::clone(&images),
+            machine,
+            signals: Arc::clone(&signals),
+            min_free: settings.min_free,
+        })
+        .map_err(|source| OpenError::Directory {
+            path: settings.path.clone(),
+            source,
+        })?;
+        let store = Self {
+            engine,
+            committer,
+            signals,
+            images,
+        };
+        Ok((store, opened.report))
     }
 
     /// Runs a read that may be long where it stops no request.

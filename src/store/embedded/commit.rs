@@ -1,4 +1,9 @@
-//! The commit loop: one thread takes what waits, decides it in order, writes it as one group, then answers all.
+//! The commit loop: one thread takes what waits, decides it in order, writes it to the journal as one group, syncs,
+//! applies it to sled, then answers all.
+//!
+//! Promise: who is answered `Ok` is in the journal, synced. A group that the journal did not take is answered with the
+//! error and leaves nothing in sled; the next one tries again. A group that is in the journal counts: should sled then
+//! fail to take it, it is answered `Ok`, and everything after is refused until a restart replays the journal.
 
 use std::collections::HashSet;
 use std::io;
@@ -7,7 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::Engine;
+use super::engine::{Changes, Engine};
+use super::images::Images;
+use super::journal::Journal;
+use super::machine::{Machine, Point};
+use super::trust::{self, Left};
 use super::txn::{Room, Txn};
 use crate::store::{Signals, StoreError};
 
@@ -20,6 +29,12 @@ const GROUP: usize = 256;
 
 /// How old a reading of the free disk space may be.
 const ROOM_AGE: Duration = Duration::from_millis(500);
+
+/// How often a checkpoint is taken of a store that is written to, however little.
+const CHECKPOINT_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// How often sled is offered a group that it did not take.
+const APPLY_TRIES: usize = 3;
 
 type Answer = Box<dyn FnOnce(Result<(), &Arc<io::Error>>) + Send>;
 type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
@@ -37,23 +52,11 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Starts the thread.
-    pub(super) fn start(
-        engine: Arc<Engine>,
-        signals: Arc<Signals>,
-        min_free: u64,
-    ) -> io::Result<Self> {
+    pub(super) fn start(parts: Parts) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || {
-                Loop {
-                    engine,
-                    signals,
-                    min_free,
-                    room: None,
-                }
-                .run(waiting)
-            })?;
+            .spawn(move || Loop::new(parts).run(waiting))?;
         Ok(Self { queue })
     }
 
@@ -120,14 +123,41 @@ fn package<R: Send + 'static>(
     (Message::Run(job), answer)
 }
 
+/// What the commit loop works on.
+pub(super) struct Parts {
+    pub(super) engine: Arc<Engine>,
+    pub(super) journal: Journal,
+    pub(super) images: Arc<Images>,
+    pub(super) machine: Arc<dyn Machine>,
+    pub(super) signals: Arc<Signals>,
+    pub(super) min_free: u64,
+}
+
 struct Loop {
-    engine: Arc<Engine>,
-    signals: Arc<Signals>,
-    min_free: u64,
+    parts: Parts,
     room: Option<(Instant, u64)>,
+    /// A checkpoint under way, or the last one.
+    checkpoint: Option<std::thread::JoinHandle<()>>,
+    checkpoint_at: Instant,
+    /// sled lacks a group that the journal has.
+    broken: Option<Arc<io::Error>>,
 }
 
 impl Loop {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the age of a checkpoint, not a schedule that a test runs through"
+    )]
+    fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            room: None,
+            checkpoint: None,
+            checkpoint_at: Instant::now(),
+            broken: None,
+        }
+    }
+
     fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
         let mut group = Vec::with_capacity(GROUP);
         while let Some(first) = waiting.blocking_recv() {
@@ -162,18 +192,32 @@ impl Loop {
             }
         }
         // Every handle is gone without a close; everything acknowledged is durable already.
+        self.end_checkpoint();
     }
 
     fn commit(&mut self, group: &mut Vec<Job>) {
         if group.is_empty() {
             return;
         }
+        if let Some(error) = &self.broken {
+            let error = Arc::clone(error);
+            let mut nothing = Txn::new(
+                &self.parts.engine,
+                Room {
+                    free: 0,
+                    min_free: 0,
+                },
+            );
+            let answers = group.drain(..).filter_map(|job| job(&mut nothing));
+            answers.for_each(|answer| answer(Err(&error)));
+            return;
+        }
         let free = self.free_space();
         let mut txn = Txn::new(
-            &self.engine,
+            &self.parts.engine,
             Room {
                 free,
-                min_free: self.min_free,
+                min_free: self.parts.min_free,
             },
         );
         let answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
@@ -181,12 +225,12 @@ impl Loop {
         let written = if changes.is_empty() {
             Ok(())
         } else {
-            self.engine.write(&changes)
+            self.write(&changes)
         };
         match written {
             Ok(()) => {
                 for lane in rings.into_iter().collect::<HashSet<_>>() {
-                    self.signals.ring(&lane);
+                    self.parts.signals.ring(&lane);
                 }
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
@@ -195,6 +239,73 @@ impl Loop {
                 let error = Arc::new(error);
                 answers.into_iter().for_each(|answer| answer(Err(&error)));
             }
+        }
+        self.checkpoint_if_due();
+    }
+
+    /// Makes a group durable, then visible.
+    fn write(&mut self, changes: &Changes) -> io::Result<()> {
+        let sequence = self.parts.journal.append(changes)?;
+        let reached = self.parts.machine.reached(Point::SyncedNotApplied);
+        let mut applied = reached.and_then(|()| self.parts.engine.apply(changes, sequence));
+        for _again in 1..APPLY_TRIES {
+            if applied.is_err() {
+                applied = self.parts.engine.apply(changes, sequence);
+            }
+        }
+        let answered = applied.and_then(|()| self.parts.machine.reached(Point::AppliedNotAnswered));
+        if let Err(error) = answered {
+            tracing::error!(%error, sequence, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until a restart");
+            let refusal = format!("sled failed ({error}); a restart replays the journal");
+            self.broken = Some(Arc::new(io::Error::other(refusal)));
+        }
+        Ok(())
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the age of a checkpoint, not a schedule that a test runs through"
+    )]
+    fn checkpoint_if_due(&mut self) {
+        let is_old = self.checkpoint_at.elapsed() >= CHECKPOINT_AGE;
+        if !self.parts.journal.is_long() && !is_old {
+            return;
+        }
+        if let Some(running) = self.checkpoint.take_if(|thread| thread.is_finished()) {
+            let _panic_is_logged = running.join();
+        }
+        if self.checkpoint.is_some() {
+            return;
+        }
+        let images = Arc::clone(&self.parts.images);
+        let take = move || match images.checkpoint() {
+            Ok(report) => tracing::info!(
+                sequence = report.sequence,
+                bytes = report.bytes,
+                "checkpoint taken"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "no checkpoint was taken; the journal grows until the next one"
+            ),
+        };
+        match std::thread::Builder::new()
+            .name("checkpoint".into())
+            .spawn(take)
+        {
+            Ok(thread) => self.checkpoint = Some(thread),
+            Err(error) => tracing::error!(%error, "no thread for a checkpoint"),
+        }
+        self.parts.journal.start_counting();
+        self.checkpoint_at = Instant::now();
+    }
+
+    fn end_checkpoint(&mut self) {
+        self.parts.images.stop();
+        if let Some(thread) = self.checkpoint.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a checkpoint panicked");
         }
     }
 
@@ -208,7 +319,7 @@ impl Loop {
         {
             return free;
         }
-        let free = free_space(self.engine.path()).unwrap_or_else(|error| {
+        let free = free_space(self.parts.engine.path()).unwrap_or_else(|error| {
             tracing::error!(%error, "the free space of the data directory cannot be read; callbacks are answered 503");
             0
         });
@@ -216,8 +327,17 @@ impl Loop {
         free
     }
 
-    fn finish(self, closing: Vec<oneshot::Sender<io::Result<()>>>) {
-        let result = self.engine.sync();
+    fn finish(mut self, closing: Vec<oneshot::Sender<io::Result<()>>>) {
+        self.end_checkpoint();
+        let engine = &self.parts.engine;
+        let result = engine.sync().and_then(|()| {
+            // A sled that lacks a group is not at the sequence of the journal; it stays open, as after a kill.
+            if self.broken.is_some() {
+                return Ok(());
+            }
+            let closed = Left::Closed(engine.sequence());
+            trust::write(engine.path(), &*self.parts.machine, &closed)
+        });
         // The lock goes with the engine: it must be free once the close is answered.
         drop(self);
         for done in closing {

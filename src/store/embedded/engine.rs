@@ -1,9 +1,14 @@
-//! sled itself: the trees, and the one way to write to them durably.
+//! sled itself: the trees, and the one way to write to them.
+//!
+//! Promise: a group is applied wholly or not at all, and its journal sequence with it. Durable is what the journal
+//! holds; what sled has not flushed yet when the process ends is replayed from there, so nothing here waits for a disk.
 
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional};
@@ -14,6 +19,12 @@ use crate::store::StoreError;
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.
 pub(super) type Changes = Vec<(Tree, Vec<(Vec<u8>, Option<Vec<u8>>)>)>;
 
+/// One change.
+pub(super) type Change = (Tree, Vec<u8>, Option<Vec<u8>>);
+
+/// Where sled keeps the sequence that it got to, in [`Tree::Meta`].
+pub(super) const SEQUENCE: &[u8] = b"journal_sequence";
+
 /// An open store. Holds the lock for as long as it lives.
 pub(super) struct Engine {
     db: sled::Db,
@@ -21,7 +32,10 @@ pub(super) struct Engine {
     /// A second descriptor of sled's file: `flush` alone does not reach the disk on Linux.
     data: File,
     path: PathBuf,
-    _lock: File,
+    /// The last sequence applied. Held while a group is applied and while a part of an image is read: an image sees
+    /// whole groups only.
+    applied: Mutex<u64>,
+    lock: File,
 }
 
 impl std::fmt::Debug for Engine {
@@ -41,21 +55,45 @@ pub(super) fn as_io(error: sled::Error) -> io::Error {
 }
 
 impl Engine {
-    /// Takes over an open database in `directory`; `lock` is held until the engine is gone.
-    pub(super) fn new(db: sled::Db, directory: &Path, lock: File) -> io::Result<Self> {
+    /// Takes over an open database, the `sled` of the data directory `path`; `lock` is held until the engine is gone.
+    pub(super) fn new(db: sled::Db, sled: &Path, path: &Path, lock: File) -> io::Result<Self> {
         let trees = Tree::ALL
             .iter()
             .map(|tree| db.open_tree(tree.name()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(as_io)?;
-        let data = File::open(directory.join("db"))?;
-        Ok(Self {
+        let data = File::open(sled.join("db"))?;
+        let engine = Self {
             db,
             trees,
             data,
-            path: directory.to_owned(),
-            _lock: lock,
-        })
+            path: path.to_owned(),
+            applied: Mutex::new(0),
+            lock,
+        };
+        let stored = engine
+            .get(Tree::Meta, SEQUENCE)
+            .map_err(io::Error::other)?
+            .map(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes));
+        if let Some(stored) = stored {
+            *engine.applied() = stored.map_err(io::Error::other)?;
+        }
+        Ok(engine)
+    }
+
+    fn applied(&self) -> MutexGuard<'_, u64> {
+        // The number is set after a group is in: a panic in between leaves it true.
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes sled and gives the lock back.
+    pub(super) fn into_lock(self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
+    /// The last sequence applied.
+    pub(super) fn sequence(&self) -> u64 {
+        *self.applied()
     }
 
     /// The data directory.
@@ -99,24 +137,57 @@ impl Engine {
         self.range(tree, Bound::Included(prefix.to_vec()), end)
     }
 
-    /// Makes changes together and durable: all of them or, on an error before they were applied, none.
+    /// Up to `limit` entries of a tree after a key, while no group is being applied.
+    pub(super) fn part(
+        &self,
+        tree: Tree,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(IVec, IVec)>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
+        let _no_group_meanwhile = self.applied();
+        self.range(tree, start, Bound::Unbounded)?
+            .take(limit)
+            .collect()
+    }
+
+    /// Makes changes together: all of them or none. A panic inside sled is an error here.
     ///
     /// # Errors
-    /// What the system said. The changes may then be applied without being known durable.
-    pub(super) fn write(&self, changes: &Changes) -> io::Result<()> {
-        let mut trees = Vec::with_capacity(changes.len());
-        let mut batches = Vec::with_capacity(changes.len());
-        for (tree, entries) in changes {
-            let mut batch = sled::Batch::default();
-            for (key, value) in entries {
+    /// What sled said.
+    pub(super) fn apply(&self, changes: &Changes, sequence: u64) -> io::Result<()> {
+        let mut applied = self.applied();
+        let attempt = AssertUnwindSafe(|| self.transact(changes, sequence));
+        std::panic::catch_unwind(attempt)
+            .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))?;
+        *applied = sequence;
+        Ok(())
+    }
+
+    fn transact(&self, changes: &Changes, sequence: u64) -> io::Result<()> {
+        let mut batches: Vec<sled::Batch> = vec![sled::Batch::default(); self.trees.len()];
+        let mut touched = vec![false; self.trees.len()];
+        let mut add = |tree: Tree, key: &[u8], value: Option<&[u8]>| {
+            let at = usize::from(tree as u8);
+            if let (Some(batch), Some(touched)) = (batches.get_mut(at), touched.get_mut(at)) {
+                *touched = true;
                 match value {
-                    Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
+                    Some(value) => batch.insert(key, value),
+                    None => batch.remove(key),
                 }
             }
-            trees.push(self.tree(*tree).map_err(io::Error::other)?.clone());
-            batches.push(batch);
+        };
+        for (tree, entries) in changes {
+            for (key, value) in entries {
+                add(*tree, key, value.as_deref());
+            }
         }
+        add(Tree::Meta, SEQUENCE, Some(&sequence.to_be_bytes()));
+        let parts = self.trees.iter().zip(&batches).zip(&touched);
+        let (trees, batches): (Vec<sled::Tree>, Vec<&sled::Batch>) = parts
+            .filter(|(_, touched)| **touched)
+            .map(|((tree, batch), _)| (tree.clone(), batch))
+            .unzip();
         trees
             .as_slice()
             .transaction(|open| {
@@ -128,11 +199,10 @@ impl Engine {
             .map_err(|error| match error {
                 TransactionError::Storage(source) => as_io(source),
                 TransactionError::Abort(()) => io::Error::other("the transaction was aborted"),
-            })?;
-        self.sync()
+            })
     }
 
-    /// Pushes everything written so far to the disk itself.
+    /// Pushes everything applied so far to the disk itself.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(as_io)?;
         self.data.sync_data()

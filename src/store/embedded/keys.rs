@@ -20,6 +20,10 @@ macro_rules! trees {
             pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+
+            pub(super) fn of_code(code: u8) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
         }
     };
 }

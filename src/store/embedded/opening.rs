@@ -1,27 +1,30 @@
-//! Opening a store: the lock, the leftovers, the schema, the leases of a process that is gone.
+//! Opening a store: the lock, whether sled may be believed, the journal's newer groups, the leases of a process that is
+//! gone.
 //!
-//! Guards, each against something measured (`docs/durability.md`): a new store is made aside and renamed into place;
-//! `snap.*.generating`, left by a kill during an opening, is removed; damage panics inside sled and is caught here.
+//! Promise: every acknowledged group is there, or this is an error that names the file and the offset where reading
+//! ended. Nothing that might be worth looking at is deleted: a sled that is given up is moved aside, a journal that
+//! does not fit is moved aside, a damaged one is left where it is.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::panic::AssertUnwindSafe;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::EmbeddedSettings;
-use super::codec::damaged;
-use super::delivering;
-use super::engine::{Engine, as_io};
-use super::keys::{self, Tree};
-use super::txn::{Room, Txn};
-use crate::domain::{Delivery, DeliveryState, Timestamp, Verification, VerifyLane};
+use super::checkpoint::{self, CHECKPOINTS, CheckpointError, Named};
+use super::engine::Engine;
+use super::journal::reading::{self, JournalError};
+use super::journal::{JOURNAL, Journal, JournalSettings, format};
+use super::machine::Machine;
+use super::rebuild::{self, NotOpened, SLED};
+use super::trust::{self, Left};
+use super::{images, leases, lock};
+use crate::domain::Timestamp;
 use crate::store::StoreError;
 
 /// The shape of everything in the store. A newer one is refused; an older one would be migrated here.
-const SCHEMA: u32 = 1;
-
-/// sled's directory inside the data directory.
-const SLED: &str = "sled";
+pub(super) const SCHEMA: u32 = 1;
 
 /// Why a store did not open.
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +55,21 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
-    /// sled does not open it, or what is in it makes no sense.
+    /// What is in it makes no sense, and there is nothing to make it again from.
     #[error("the store in {} is damaged: {why}", path.display())]
     Damaged {
         /// The data directory.
         path: PathBuf,
         /// What was found.
         why: String,
+    },
+    /// The journal or a checkpoint is damaged where it is needed. Nothing was changed.
+    #[error("the journal of the store in {} cannot be read to its end", path.display())]
+    Journal {
+        /// The data directory.
+        path: PathBuf,
+        /// File, offset, and what can be read.
+        source: JournalError,
     },
     /// Reading or writing while opening failed.
     #[error("the store in {} could not be prepared", path.display())]
@@ -70,6 +81,19 @@ pub enum OpenError {
     },
 }
 
+/// Why sled was made again from checkpoint and journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// It was not there.
+    Missing,
+    /// The machine went down while it was open.
+    PowerCut,
+    /// It did not open, or what is in it makes no sense.
+    Damaged,
+    /// It is not where it must be by what was noted: an older state.
+    Older,
+}
+
 /// What was found on opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
@@ -77,269 +101,327 @@ pub struct OpenReport {
     pub is_new: bool,
     /// Work that a process which is gone had claimed, given back.
     pub released: usize,
+    /// Groups that sled did not have yet.
+    pub replayed: u64,
+    /// sled was made again.
+    pub rebuilt: Option<Rebuilt>,
+    /// The journal ended in a group that was being written and was not acknowledged.
+    pub torn: bool,
+    /// sled had more than the journal, which was moved aside.
+    pub journal_replaced: bool,
+}
+
+/// An open store before its commit loop runs.
+pub(super) struct Opened {
+    pub(super) engine: Engine,
+    pub(super) journal: Journal,
+    pub(super) report: OpenReport,
 }
 
 pub(super) fn open(
     settings: &EmbeddedSettings,
+    tuning: JournalSettings,
+    machine: &Arc<dyn Machine>,
     now: Timestamp,
-) -> Result<(Engine, OpenReport), OpenError> {
+) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
-    let unusable = |source| OpenError::Directory {
-        path: path.to_owned(),
-        source,
+    make_directory(path).map_err(|source| unusable(path, source))?;
+    let lock = lock::take(path)?;
+    let mut opening = Opening {
+        path,
+        cache: settings.cache,
+        machine,
+        now,
+        report: OpenReport::default(),
     };
-    fs::create_dir_all(path).map_err(unusable)?;
-    let lock = take_lock(path)?;
-    let directory = path.join(SLED);
-    let is_new = !directory.exists();
-    if is_new {
-        make_new(path, settings).map_err(|why| why.into_open(path))?;
-    }
-    remove_leftovers(&directory).map_err(unusable)?;
-    let db = open_sled(&directory, settings.cache).map_err(|why| why.into_open(path))?;
-    let engine = std::panic::catch_unwind(AssertUnwindSafe(|| Engine::new(db, &directory, lock)))
-        .map_err(|_panic| damage(path, "sled panicked while its trees were opened"))?
-        .map_err(unusable)?;
-    check_schema(&engine, path)?;
+    let engine = opening.engine(lock)?;
+    let mut journal = opening.replay(&engine, tuning)?;
+    let mut report = opening.report;
     let failed = |source| OpenError::Store {
         path: path.to_owned(),
         source,
     };
-    let released = release_leases(&engine, now).map_err(failed)?;
-    Ok((engine, OpenReport { is_new, released }))
+    let (changes, released) = leases::release(&engine, now).map_err(failed)?;
+    if !changes.is_empty() {
+        let written = journal
+            .append(&changes)
+            .and_then(|sequence| engine.apply(&changes, sequence));
+        written.map_err(|error| failed(StoreError::Write(error.into())))?;
+    }
+    report.released = released;
+    Ok(Opened {
+        engine,
+        journal,
+        report,
+    })
 }
 
-fn damage(path: &Path, why: &str) -> OpenError {
-    OpenError::Damaged {
+/// Makes the data directory and what is in it; names that are new are durable after.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if !path.exists() {
+        fs::create_dir_all(path)?;
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            File::open(parent)?.sync_all()?;
+        }
+    }
+    for name in [JOURNAL, CHECKPOINTS] {
+        let directory = path.join(name);
+        if !directory.exists() {
+            fs::create_dir(&directory)?;
+        }
+    }
+    File::open(path)?.sync_all()
+}
+
+fn unusable(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Directory {
         path: path.to_owned(),
-        why: why.to_owned(),
+        source,
     }
 }
 
-/// Our own lock, because its message can name the holder; sled's comes second.
-fn take_lock(path: &Path) -> Result<File, OpenError> {
-    let unusable = |source| OpenError::Directory {
-        path: path.to_owned(),
-        source,
-    };
-    let mut lock = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join("lock"))
-        .map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _unreadable = lock.read_to_string(&mut pid);
-            let holder = match pid.trim().parse::<u32>() {
-                Ok(pid) => format!("process {pid}"),
-                Err(_not_written_yet) => "another process".to_owned(),
-            };
-            return Err(OpenError::Locked {
-                path: path.to_owned(),
-                holder,
+struct Opening<'a> {
+    path: &'a Path,
+    cache: u64,
+    machine: &'a Arc<dyn Machine>,
+    now: Timestamp,
+    report: OpenReport,
+}
+
+impl Opening<'_> {
+    fn unusable(&self, source: io::Error) -> OpenError {
+        unusable(self.path, source)
+    }
+
+    fn damaged(&self, why: impl Into<String>) -> OpenError {
+        OpenError::Damaged {
+            path: self.path.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    fn journal_error(&self, source: JournalError) -> OpenError {
+        OpenError::Journal {
+            path: self.path.to_owned(),
+            source,
+        }
+    }
+
+    fn checkpoints(&self) -> Result<Vec<Named>, OpenError> {
+        checkpoint::list(&self.path.join(CHECKPOINTS)).map_err(|source| self.unusable(source))
+    }
+
+    /// sled as it is if it may be believed, or made again.
+    fn engine(&mut self, lock: File) -> Result<Engine, OpenError> {
+        let sled = self.path.join(SLED);
+        let left = trust::read(self.path).map_err(|source| self.unusable(source))?;
+        let journal = self.path.join(JOURNAL);
+        reading::settle(&journal).map_err(|error| self.journal_error(error))?;
+        let has_journal = !reading::segments(&journal)
+            .map_err(|error| self.journal_error(error))?
+            .is_empty();
+        let newest = self.checkpoints()?.first().map(|named| named.sequence);
+        if newest.is_none() && !sled.exists() {
+            if has_journal {
+                return Err(self.damaged("there is a journal, but neither sled nor a checkpoint"));
+            }
+            self.found_store()?;
+        }
+        let is_older_than_journal = newest.is_none() && !has_journal && left == Left::Unsaid;
+        let boot = self.machine.boot();
+        let is_same_boot = matches!(&left, Left::Open(then) if then.is_some() && *then == boot);
+        let is_believed = is_older_than_journal || is_same_boot || matches!(left, Left::Closed(_));
+        // Without any checkpoint there is nothing to make it from: better believed than lost.
+        if sled.exists() && !is_believed && newest.is_some() {
+            tracing::warn!(
+                "the machine went down while the store was open; sled is made again from checkpoint and journal"
+            );
+            self.report.rebuilt = Some(Rebuilt::PowerCut);
+            rebuild::set_aside(self.path, "sled.before-power-cut", &**self.machine)
+                .map_err(|source| self.unusable(source))?;
+        }
+        // Noted before sled is touched, so that a power cut from here on is known as one.
+        trust::write(self.path, &**self.machine, &Left::Open(boot))
+            .map_err(|source| self.unusable(source))?;
+        let mut lock = lock;
+        if sled.exists() {
+            match rebuild::open_sled(self.path, self.cache, lock) {
+                Ok(engine) => match (left, newest) {
+                    (Left::Closed(sequence), _) if engine.sequence() != sequence => {
+                        tracing::error!(
+                            noted = sequence,
+                            found = engine.sequence(),
+                            "sled is not where it was closed: it lost something in silence"
+                        );
+                        lock = self.give_up(engine, Rebuilt::Older)?;
+                    }
+                    (_, Some(newest)) if engine.sequence() < newest => {
+                        tracing::error!(
+                            checkpoint = newest,
+                            found = engine.sequence(),
+                            "sled is behind the newest checkpoint: it lost something in silence"
+                        );
+                        lock = self.give_up(engine, Rebuilt::Older)?;
+                    }
+                    _ => return Ok(engine),
+                },
+                Err((NotOpened::Newer(found), _)) => {
+                    return Err(OpenError::Newer {
+                        path: self.path.to_owned(),
+                        found,
+                        known: SCHEMA,
+                    });
+                }
+                Err((NotOpened::Io(source), _)) => return Err(self.unusable(source)),
+                Err((NotOpened::Damage(why), returned)) => {
+                    if newest.is_none() {
+                        return Err(self.damaged(why));
+                    }
+                    tracing::error!(why, "sled is damaged");
+                    self.set_damaged_aside(Rebuilt::Damaged)?;
+                    lock = returned;
+                }
+            }
+        } else if !self.report.is_new && self.report.rebuilt.is_none() {
+            tracing::error!("sled is gone");
+            self.report.rebuilt = Some(Rebuilt::Missing);
+        }
+        self.rebuild(lock)
+    }
+
+    fn give_up(&mut self, engine: Engine, why: Rebuilt) -> Result<File, OpenError> {
+        let lock = engine.into_lock().map_err(|source| self.unusable(source))?;
+        self.set_damaged_aside(why)?;
+        Ok(lock)
+    }
+
+    fn set_damaged_aside(&mut self, why: Rebuilt) -> Result<(), OpenError> {
+        self.report.rebuilt = Some(why);
+        let name = rebuild::free_name(self.path, "sled.damaged", self.now);
+        tracing::error!(
+            kept = name,
+            "sled is moved aside and made again from checkpoint and journal"
+        );
+        rebuild::set_aside(self.path, &name, &**self.machine)
+            .map_err(|source| self.unusable(source))
+    }
+
+    /// A new store begins with the checkpoint of nothing; sled is made from that, as ever.
+    fn found_store(&mut self) -> Result<(), OpenError> {
+        let directory = self.path.join(CHECKPOINTS);
+        let aside = directory.join(images::TEMPORARY);
+        let _not_there = fs::remove_file(&aside);
+        checkpoint::write_empty(&**self.machine, &aside)
+            .and_then(|_| {
+                self.machine
+                    .rename(&aside, &directory.join(checkpoint::name(0)))
+            })
+            .and_then(|()| self.machine.sync_directory(&directory))
+            .map_err(|source| self.unusable(source))?;
+        self.report.is_new = true;
+        Ok(())
+    }
+
+    fn rebuild(&self, lock: File) -> Result<Engine, OpenError> {
+        let mut failure = None;
+        for named in self.checkpoints()? {
+            match rebuild::from_checkpoint(self.path, &named.path, self.cache, &**self.machine) {
+                Ok(made) => {
+                    if self.report.rebuilt.is_some() {
+                        tracing::warn!(
+                            checkpoint = made.checkpoint,
+                            up_to = made.sequence,
+                            "sled was made again; nothing acknowledged is missing"
+                        );
+                    }
+                    let opened = rebuild::open_sled(self.path, self.cache, lock);
+                    return opened.map_err(|(why, _)| match why {
+                        NotOpened::Io(source) => self.unusable(source),
+                        NotOpened::Damage(why) => self.damaged(why),
+                        NotOpened::Newer(found) => self.damaged(format!("schema {found}")),
+                    });
+                }
+                Err(rebuild::RebuildError::Checkpoint(error)) => {
+                    tracing::error!(%error, "a checkpoint cannot be read; trying the one before it");
+                    failure = Some(self.journal_error(error));
+                }
+                Err(rebuild::RebuildError::Journal(error)) => {
+                    return Err(failure.unwrap_or_else(|| self.journal_error(error)));
+                }
+                Err(rebuild::RebuildError::Write(source)) => return Err(self.unusable(source)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| self.damaged("there is no checkpoint to make sled from")))
+    }
+
+    /// Applies what is newer than sled; the journal after that.
+    fn replay(&mut self, engine: &Engine, tuning: JournalSettings) -> Result<Journal, OpenError> {
+        let directory = self.path.join(JOURNAL);
+        let newest = self.checkpoints()?.first().map(|named| named.sequence);
+        let known = engine.sequence();
+        // From the newest checkpoint on everything is read, though sled may have it: what it stands for in the next
+        // rebuild is checked while it can still be mended.
+        let from = newest.unwrap_or(known).min(known);
+        let mut failed = None;
+        let mut replayed = 0;
+        let end = reading::read(&directory, from, None, &mut |sequence, payload| {
+            if sequence > known && failed.is_none() {
+                replayed += 1;
+                let applied = format::changes(payload)
+                    .map_err(io::Error::other)
+                    .and_then(|changes| engine.apply(&rebuild::by_tree(changes), sequence));
+                failed = applied.err();
+            }
+            Ok(())
+        })
+        .map_err(|error| self.journal_error(error))?;
+        if let Some(error) = failed {
+            return Err(OpenError::Store {
+                path: self.path.to_owned(),
+                source: StoreError::Write(error.into()),
             });
         }
-        Err(TryLockError::Error(source)) => return Err(unusable(source)),
-    }
-    let written = lock
-        .set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| writeln!(lock, "{}", std::process::id()));
-    written.map_err(unusable)?;
-    Ok(lock)
-}
-
-enum Failure {
-    Io(io::Error),
-    Damage(String),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl Failure {
-    fn into_open(self, path: &Path) -> OpenError {
-        match self {
-            Self::Io(source) => OpenError::Directory {
-                path: path.to_owned(),
-                source,
-            },
-            Self::Damage(why) => damage(path, &why),
+        self.report.replayed = replayed;
+        if let Some((file, offset)) = &end.torn {
+            self.report.torn = true;
+            tracing::warn!(file = %file.display(), offset, "the journal ends in a group that was being written; it was not acknowledged and does not count");
         }
-    }
-}
-
-fn open_sled(directory: &Path, cache: u64) -> Result<sled::Db, Failure> {
-    let config = sled::Config::new().path(directory).cache_capacity(cache);
-    match std::panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(source))) => Err(Failure::Io(source)),
-        Ok(Err(other)) => Err(Failure::Damage(other.to_string())),
-        Err(_panic) => Err(Failure::Damage("sled panicked while opening it".to_owned())),
-    }
-}
-
-/// A cut during the very first opening can leave a directory that never opens: so it is made aside, synced, and
-/// renamed into place.
-fn make_new(path: &Path, settings: &EmbeddedSettings) -> Result<(), Failure> {
-    let aside = path.join("sled.new");
-    if aside.exists() {
-        fs::remove_dir_all(&aside)?;
-    }
-    let db = open_sled(&aside, settings.cache)?;
-    for tree in Tree::ALL {
-        db.open_tree(tree.name()).map_err(as_io)?;
-    }
-    let meta = db.open_tree(Tree::Meta.name()).map_err(as_io)?;
-    meta.insert(b"schema", &SCHEMA.to_be_bytes())
-        .map_err(as_io)?;
-    drop(meta);
-    db.flush().map_err(as_io)?;
-    drop(db);
-    sync_tree(&aside)?;
-    fs::rename(&aside, path.join(SLED))?;
-    File::open(path)?.sync_all()?;
-    Ok(())
-}
-
-fn sync_tree(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_tree(&entry.path())?;
-        } else {
-            File::open(entry.path())?.sync_all()?;
+        let mut takes_checkpoint = newest.is_none();
+        if end.last < known {
+            let name = rebuild::free_name(self.path, "journal.damaged", self.now);
+            tracing::error!(
+                sled = known,
+                journal = end.last,
+                kept = name,
+                "the journal lacks groups that sled has; it is moved aside, and a checkpoint is taken"
+            );
+            rebuild::move_directory(self.path, JOURNAL, &name, &**self.machine)
+                .and_then(|()| make_directory(self.path))
+                .map_err(|source| self.unusable(source))?;
+            self.report.journal_replaced = true;
+            takes_checkpoint = true;
         }
-    }
-    File::open(directory)?.sync_all()
-}
-
-/// A kill while sled opened leaves a half-written snapshot that makes every later opening fail.
-fn remove_leftovers(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            tracing::warn!(file = %name, "removing a snapshot that was being written when the process ended");
-            fs::remove_file(entry.path())?;
+        if takes_checkpoint {
+            let never = AtomicBool::new(false);
+            images::take(engine, &**self.machine, &never).map_err(|error| match error {
+                CheckpointError::Read(error) => self.journal_error(error),
+                CheckpointError::Store(source) => OpenError::Store {
+                    path: self.path.to_owned(),
+                    source,
+                },
+                CheckpointError::Write(source) => self.unusable(source),
+                CheckpointError::Stopped => self.damaged("stopped"),
+            })?;
         }
+        Journal::after(
+            engine.sequence(),
+            Arc::clone(self.machine),
+            self.path,
+            tuning,
+        )
+        .map_err(|error| self.journal_error(error))
     }
-    Ok(())
-}
-
-fn check_schema(engine: &Engine, path: &Path) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Store {
-        path: path.to_owned(),
-        source,
-    };
-    let stored = engine.get(Tree::Meta, b"schema").map_err(failed)?;
-    let found = stored
-        .as_deref()
-        .and_then(|bytes| bytes.try_into().ok())
-        .map(u32::from_be_bytes)
-        .ok_or_else(|| damage(path, "it has no schema number"))?;
-    match found {
-        SCHEMA => Ok(()),
-        newer if newer > SCHEMA => Err(OpenError::Newer {
-            path: path.to_owned(),
-            found: newer,
-            known: SCHEMA,
-        }),
-        _ => Err(damage(path, "its schema number was never in use")),
-    }
-}
-
-/// We hold the lock, so nobody else holds a lease: what was claimed when the last process ended is due now.
-fn release_leases(engine: &Engine, now: Timestamp) -> Result<usize, StoreError> {
-    let mut txn = Txn::new(
-        engine,
-        Room {
-            free: 0,
-            min_free: 0,
-        },
-    );
-    let mut released = 0;
-    for entry in engine.prefix(Tree::VerifyDue, &[])? {
-        let (key, _) = entry?;
-        if !keys::verify_due_is_leased(&key) {
-            continue;
-        }
-        release_verification(&mut txn, &key, now)?;
-        released += 1;
-    }
-    for endpoint in endpoints(engine)? {
-        for entry in engine.prefix(
-            Tree::DeliveryDue,
-            &keys::delivery_due_prefix(&endpoint, true),
-        )? {
-            let (key, _) = entry?;
-            let (_, event) = keys::parse_delivery_due(&key)
-                .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
-            let before: Option<Delivery> = txn.get(&keys::delivery(event, &endpoint))?;
-            let Some(before) = before.filter(Delivery::is_pending) else {
-                continue;
-            };
-            delivering::record_interrupted(&mut txn, &before, now)?;
-            let after = Delivery {
-                state: DeliveryState::Waiting { due: now },
-                ..before.clone()
-            };
-            delivering::move_place(&mut txn, &before, &after)?;
-            released += 1;
-        }
-    }
-    let (changes, _nobody_listens_yet) = txn.finish();
-    if !changes.is_empty() {
-        engine
-            .write(&changes)
-            .map_err(|error| StoreError::Write(error.into()))?;
-    }
-    Ok(released)
-}
-
-fn release_verification(txn: &mut Txn<'_>, key: &[u8], now: Timestamp) -> Result<(), StoreError> {
-    let merchant = key
-        .get(..10)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| damaged(Tree::VerifyDue, key, "no merchant"))?;
-    let lane = if key.get(10) == Some(&0) {
-        VerifyLane::Main
-    } else {
-        VerifyLane::Open
-    };
-    let prefix = keys::verify_leased_prefix(&merchant, lane);
-    let (_, user) = keys::parse_verify_due(&prefix, key)
-        .ok_or_else(|| damaged(Tree::VerifyDue, key, "not a due time and a user"))?;
-    let before: Option<Verification> = txn.get(&keys::user(&merchant, &user))?;
-    let Some(before) = before else { return Ok(()) };
-    let after = before.clone().released(now);
-    super::accepting::replace(txn, &merchant, &user, Some(&before), Some(after))
-}
-
-/// The endpoints that have anything pending, found by leaping from one to the next.
-fn endpoints(engine: &Engine) -> Result<Vec<crate::domain::EndpointName>, StoreError> {
-    use std::ops::Bound;
-    let mut found = Vec::new();
-    let mut from = Bound::Unbounded;
-    while let Some(entry) = engine
-        .range(Tree::DeliveryDue, from, Bound::Unbounded)?
-        .next()
-    {
-        let (key, _) = entry?;
-        let endpoint = keys::parse_endpoint(&key)
-            .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "no endpoint"))?;
-        from = keys::end_of(&keys::endpoint_prefix(&endpoint))
-            .map_or(Bound::Unbounded, Bound::Included);
-        found.push(endpoint);
-    }
-    Ok(found)
 }

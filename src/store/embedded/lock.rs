@@ -1,0 +1,44 @@
+//! The lock on a data directory: one process has it, and the message names which.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use super::opening::OpenError;
+
+/// Our own lock, because its message can name the holder; sled's comes second.
+pub(super) fn take(path: &Path) -> Result<File, OpenError> {
+    let unusable = |source| OpenError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    let mut lock = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join("lock"))
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _unreadable = lock.read_to_string(&mut pid);
+            let holder = match pid.trim().parse::<u32>() {
+                Ok(pid) => format!("process {pid}"),
+                Err(_not_written_yet) => "another process".to_owned(),
+            };
+            return Err(OpenError::Locked {
+                path: path.to_owned(),
+                holder,
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(unusable(source)),
+    }
+    let written = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.map_err(unusable)?;
+    Ok(lock)
+}

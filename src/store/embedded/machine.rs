@@ -1,0 +1,134 @@
+//! The machine beneath the journal: files that can be written and synced, and which boot this is.
+//!
+//! Everything the journal and the checkpoints write goes through [`Machine`], so that a test can fail any write or
+//! sync, lose it, or end the process at a named [`Point`]. Reading goes straight to the file system: what is read is
+//! checked by checksums instead. sled does its own I/O and is not trusted with anything (see `trust.rs`).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// A named place in the life of a group of use cases, where a test may fail or end the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Decided, nothing written.
+    BeforeWrite,
+    /// In the journal's file, not yet synced.
+    WrittenNotSynced,
+    /// Durable, not yet in sled.
+    SyncedNotApplied,
+    /// Durable and in sled, nobody was answered.
+    AppliedNotAnswered,
+    /// The checkpoint is complete under its temporary name.
+    CheckpointWritten,
+    /// The checkpoint has its name; older segments and checkpoints are still there.
+    CheckpointNamed,
+    /// A rebuilt sled is complete beside the one that it replaces.
+    RebuiltAside,
+}
+
+/// A file that is being written.
+pub trait OutFile: Send {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// What the system said; any part may have been written.
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes what was written, and the length, survive a power cut.
+    ///
+    /// # Errors
+    /// What the system said; nothing is known then, and a later success of the same call proves nothing.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts or extends.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+}
+
+/// What the journal stands on.
+pub trait Machine: Send + Sync + std::fmt::Debug {
+    /// Makes a file that was not there.
+    ///
+    /// # Errors
+    /// It was there, or what the system said.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>>;
+
+    /// Renames, replacing what has the name.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Deletes a file.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory survive a power cut.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Which boot of which machine this is; the page cache lives as long. `None`: cannot be told.
+    fn boot(&self) -> Option<String>;
+
+    /// Called at each named point.
+    ///
+    /// # Errors
+    /// A test's, as if the next step had failed.
+    fn reached(&self, point: Point) -> io::Result<()> {
+        let _none_of_ours = point;
+        Ok(())
+    }
+}
+
+/// The real one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThisMachine;
+
+struct RealFile(File);
+
+impl OutFile for RealFile {
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        // The length counts as data here: fdatasync carries whatever is needed to read the data back.
+        self.0.sync_data()
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+}
+
+impl Machine for ThisMachine {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
+        let file = File::options().write(true).create_new(true).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn boot(&self) -> Option<String> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    }
+}

@@ -1,0 +1,286 @@
+//! Making sled from a checkpoint and the journal, and opening it with every guard.
+//!
+//! Guards, each against something measured (`docs/durability.md`): sled is made aside, synced file by file, and renamed
+//! into place, since a cut during its first opening can leave a directory that never opens; `snap.*.generating`, left by
+//! a kill during an opening, is removed; damage panics inside sled and is caught here.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use super::checkpoint;
+use super::engine::{Change, Changes, Engine, SEQUENCE, as_io};
+use super::journal::JOURNAL;
+use super::journal::format;
+use super::journal::reading::{self, JournalError};
+use super::keys::Tree;
+use super::machine::{Machine, Point};
+use super::opening::SCHEMA;
+use crate::domain::Timestamp;
+
+/// sled's directory inside the data directory.
+pub(super) const SLED: &str = "sled";
+
+/// sled while it is being made.
+pub(super) const ASIDE: &str = "sled.new";
+
+const SCHEMA_KEY: &[u8] = b"schema";
+
+/// Why sled did not open.
+pub(super) enum NotOpened {
+    Io(io::Error),
+    Damage(String),
+    Newer(u32),
+}
+
+/// Why sled could not be made.
+#[derive(Debug)]
+pub(super) enum RebuildError {
+    Checkpoint(JournalError),
+    Journal(JournalError),
+    Write(io::Error),
+}
+
+impl From<io::Error> for RebuildError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// From where to where it was made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) checkpoint: u64,
+    pub(super) sequence: u64,
+}
+
+/// Changes sorted by tree, in their order.
+pub(super) fn by_tree(changes: Vec<Change>) -> Changes {
+    let mut sorted: Changes = Vec::new();
+    for (tree, key, value) in changes {
+        match sorted.iter_mut().find(|(known, _)| *known == tree) {
+            Some((_, entries)) => entries.push((key, value)),
+            None => sorted.push((tree, vec![(key, value)])),
+        }
+    }
+    sorted
+}
+
+fn open_database(directory: &Path, cache: u64) -> Result<sled::Db, NotOpened> {
+    let config = sled::Config::new().path(directory).cache_capacity(cache);
+    match std::panic::catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(source))) => Err(of_io(source)),
+        Ok(Err(other)) => Err(NotOpened::Damage(other.to_string())),
+        Err(_panic) => Err(NotOpened::Damage(
+            "sled panicked while opening it".to_owned(),
+        )),
+    }
+}
+
+/// What the system refuses is no damage: it may be granted later. All else that reading stumbles over is.
+fn of_io(error: io::Error) -> NotOpened {
+    use io::ErrorKind::{
+        NotFound, OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        WouldBlock,
+    };
+    match error.kind() {
+        PermissionDenied | StorageFull | QuotaExceeded | ReadOnlyFilesystem | OutOfMemory
+        | WouldBlock => NotOpened::Io(error),
+        NotFound => NotOpened::Damage(format!("a file is missing: {error}")),
+        _ => NotOpened::Damage(error.to_string()),
+    }
+}
+
+/// Opens the `sled` of a data directory and looks at its schema; gives the lock back if that fails.
+pub(super) fn open_sled(path: &Path, cache: u64, lock: File) -> Result<Engine, (NotOpened, File)> {
+    let keep = match lock.try_clone() {
+        Ok(keep) => keep,
+        Err(error) => return Err((NotOpened::Io(error), lock)),
+    };
+    open_checked(path, SLED, cache, lock).map_err(|why| (why, keep))
+}
+
+/// Opens the sled of this name.
+pub(super) fn open_checked(
+    path: &Path,
+    name: &str,
+    cache: u64,
+    lock: File,
+) -> Result<Engine, NotOpened> {
+    let directory = path.join(name);
+    remove_leftovers(&directory).map_err(of_io)?;
+    let db = open_database(&directory, cache)?;
+    let panicked = |_| NotOpened::Damage("sled panicked while its trees were opened".to_owned());
+    let open = AssertUnwindSafe(|| {
+        let engine = Engine::new(db, &directory, path, lock).map_err(of_io)?;
+        let schema = engine
+            .get(Tree::Meta, SCHEMA_KEY)
+            .map_err(|error| NotOpened::Damage(error.to_string()))?;
+        Ok((engine, schema))
+    });
+    let (engine, schema) = std::panic::catch_unwind(open).map_err(panicked)??;
+    let found = schema
+        .as_deref()
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(u32::from_be_bytes);
+    match found {
+        Some(SCHEMA) => Ok(engine),
+        Some(newer) if newer > SCHEMA => Err(NotOpened::Newer(newer)),
+        Some(_) => Err(NotOpened::Damage("its schema was never in use".to_owned())),
+        None => Err(NotOpened::Damage("it has no schema number".to_owned())),
+    }
+}
+
+/// A kill while sled opened leaves a half-written snapshot that makes every later opening fail.
+fn remove_leftovers(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            tracing::warn!(file = %name, "removing a snapshot that was being written when the process ended");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sled from a checkpoint and everything that the journal has after it.
+pub(super) fn from_checkpoint(
+    path: &Path,
+    checkpoint: &Path,
+    cache: u64,
+    machine: &dyn Machine,
+) -> Result<Made, RebuildError> {
+    let made = build(path, ASIDE, checkpoint, cache)?;
+    machine.reached(Point::RebuiltAside)?;
+    machine.rename(&path.join(ASIDE), &path.join(SLED))?;
+    machine.sync_directory(path)?;
+    Ok(made)
+}
+
+/// Makes a sled of this name in a data directory, complete and synced.
+pub(super) fn build(
+    path: &Path,
+    name: &str,
+    checkpoint: &Path,
+    cache: u64,
+) -> Result<Made, RebuildError> {
+    let aside = path.join(name);
+    if aside.exists() {
+        fs::remove_dir_all(&aside)?;
+    }
+    let db = sled::Config::new()
+        .path(&aside)
+        .cache_capacity(cache)
+        .open()
+        .map_err(as_io)?;
+    let trees = Tree::ALL
+        .iter()
+        .map(|tree| db.open_tree(tree.name()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(as_io)?;
+    let meta = trees.first().ok_or_else(|| io::Error::other("no trees"))?;
+    let mut failed = None;
+    let image = checkpoint::read(checkpoint, &mut |changes| {
+        if failed.is_none() {
+            failed = load(&trees, changes).err();
+        }
+        Ok(())
+    })
+    .map_err(RebuildError::Checkpoint)?;
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    let end = reading::read(
+        &path.join(JOURNAL),
+        image.sequence,
+        None,
+        &mut |_, payload| {
+            if failed.is_none() {
+                let changes = format::changes(payload).map_err(io::Error::other);
+                failed = changes.and_then(|changes| load(&trees, changes)).err();
+            }
+            Ok(())
+        },
+    )
+    .map_err(RebuildError::Journal)?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    meta.insert(SEQUENCE, &end.last.to_be_bytes())
+        .map_err(as_io)?;
+    meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes())
+        .map_err(as_io)?;
+    db.flush().map_err(as_io)?;
+    drop(trees);
+    drop(db);
+    sync_tree(&aside)?;
+    Ok(Made {
+        checkpoint: image.sequence,
+        sequence: end.last,
+    })
+}
+
+/// Without transactions: nobody sees this sled before it is complete.
+fn load(trees: &[sled::Tree], changes: Vec<Change>) -> io::Result<()> {
+    for (tree, entries) in by_tree(changes) {
+        let mut batch = sled::Batch::default();
+        for (key, value) in entries {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        let tree = trees
+            .get(usize::from(tree as u8))
+            .ok_or_else(|| io::Error::other("no such tree"))?;
+        tree.apply_batch(batch).map_err(as_io)?;
+    }
+    Ok(())
+}
+
+fn sync_tree(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// A name that is not taken: `sled.damaged-2026-11-21T10:00:00.123Z`, with a number if need be.
+pub(super) fn free_name(path: &Path, what: &str, now: Timestamp) -> String {
+    let stem = format!("{what}-{now}");
+    let numbered = (2_u32..).map(|number| format!("{stem}-{number}"));
+    std::iter::once(stem.clone())
+        .chain(numbered)
+        .find(|name| !path.join(name).exists())
+        .unwrap_or(stem)
+}
+
+/// Renames a directory within the data directory, durably.
+pub(super) fn move_directory(
+    path: &Path,
+    from: &str,
+    to: &str,
+    machine: &dyn Machine,
+) -> io::Result<()> {
+    machine.rename(&path.join(from), &path.join(to))?;
+    machine.sync_directory(path)
+}
+
+/// Moves sled out of the way. What already has this name is replaced: only a sled of an earlier power cut, of which
+/// nothing is missing, is ever in the way.
+pub(super) fn set_aside(path: &Path, name: &str, machine: &dyn Machine) -> io::Result<()> {
+    let to = path.join(name);
+    if to.exists() {
+        fs::remove_dir_all(&to)?;
+    }
+    move_directory(path, SLED, name, machine)
+}
