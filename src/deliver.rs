@@ -6,7 +6,7 @@
 mod attempt;
 mod payload;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,9 +18,10 @@ pub use payload::{standard_payload, vexora_payload};
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
-    Delivery, DeliveryPolicy, DeliveryState, EndpointName, Outcome, Pace, Routing, Timestamp,
+    Delivery, DeliveryPolicy, DeliveryState, EndpointName, HealthChange, Outcome, Pace, Routing,
+    Timestamp,
 };
-use crate::store::{AttemptReport, DeliveryClaim, Lane, Store, StoreError};
+use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Store, StoreError};
 use crate::worker::Stage;
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
@@ -61,6 +62,9 @@ pub struct Deliverer {
     permits: Arc<Semaphore>,
     pace: Option<Mutex<Pace>>,
     bell: Arc<Notify>,
+    /// After a recovery: how many attempts may be out, doubling with each success up to the endpoint's concurrency,
+    /// so that a receiver that has just come back is not knocked over again.
+    ramp: Mutex<Option<usize>>,
 }
 
 impl Deliverer {
@@ -70,6 +74,7 @@ impl Deliverer {
         Self {
             permits: Arc::new(Semaphore::new(parts.concurrency)),
             pace: parts.pace.map(Mutex::new),
+            ramp: Mutex::new(None),
             bell: parts
                 .store
                 .signals()
@@ -93,11 +98,15 @@ impl Deliverer {
             now,
             draw: self.parts.entropy.draw(),
             fresh: self.parts.entropy.event_id(now),
+            fresh_too: self.parts.entropy.event_id(now),
             policy: self.parts.settings.load().policy.clone(),
             routing: self.parts.routing.load_full(),
         };
         match self.parts.store.record_attempt(claim, report).await {
-            Ok(Some(after)) => log(&claim.delivery, &outcome, &after, took),
+            Ok(Some(recorded)) => {
+                log(&claim.delivery, &outcome, &recorded.delivery, took);
+                self.take_in(&recorded, outcome.failure.is_some());
+            }
             Ok(None) => tracing::warn!(
                 event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
                 attempt = claim.delivery.attempts,
@@ -109,6 +118,54 @@ impl Deliverer {
                 "an attempt could not be recorded; it is made again when its lease ends"
             ),
         }
+    }
+}
+
+impl Deliverer {
+    /// What an attempt says of the endpoint.
+    fn take_in(&self, recorded: &AttemptRecorded, failed: bool) {
+        let endpoint = &self.parts.endpoint;
+        match recorded.change {
+            HealthChange::None => {}
+            HealthChange::Down { .. } if recorded.paused.is_some() => tracing::error!(
+                %endpoint,
+                "endpoint {endpoint} answered 410 Gone and is paused; its deliveries are held until it is resumed"
+            ),
+            HealthChange::Down { .. } => tracing::error!(
+                %endpoint,
+                "endpoint {endpoint} is down: its deliveries are held, one probe at a time goes out"
+            ),
+            HealthChange::Up { since } => {
+                tracing::info!(%endpoint, %since, "endpoint {endpoint} is up again: what was held goes out");
+                *self.ramp() = Some(1);
+            }
+        }
+        let mut ramp = self.ramp();
+        if let Some(allowed) = *ramp
+            && !failed
+            && recorded.change == HealthChange::None
+        {
+            let next = allowed.saturating_mul(2);
+            *ramp = (next < self.parts.concurrency).then_some(next);
+            self.bell.notify_one();
+        }
+    }
+
+    fn ramp(&self) -> MutexGuard<'_, Option<usize>> {
+        self.ramp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many more may go out while the endpoint is being eased in; `limit` counts permits already taken for it.
+    fn eased(&self, limit: usize) -> usize {
+        let Some(allowed) = *self.ramp() else {
+            return limit;
+        };
+        let taken = self
+            .parts
+            .concurrency
+            .saturating_sub(self.permits.available_permits());
+        let out = taken.saturating_sub(limit);
+        limit.min(allowed.saturating_sub(out))
     }
 }
 
@@ -153,6 +210,7 @@ impl Stage for Deliverer {
 
     async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.parts.clock.now();
+        let limit = self.eased(limit);
         let allowed = self.pace.as_ref().map_or(limit, |pace| {
             limit.min(
                 pace.lock()
@@ -189,7 +247,10 @@ impl Stage for Deliverer {
     async fn perform(&self, claim: DeliveryClaim) {
         let began = self.parts.clock.now();
         let settings = self.parts.settings.load_full();
-        let (outcome, took) = settings.sender.send(&claim.event, began).await;
+        let (outcome, took) = settings
+            .sender
+            .send(&claim.event, began, claim.delivery.replay)
+            .await;
         self.record(&claim, outcome, began, took).await;
     }
 }

@@ -9,6 +9,7 @@ mod callback;
 mod delivery;
 mod event;
 mod furigana;
+mod health;
 mod ids;
 mod pace;
 mod retry;
@@ -19,13 +20,14 @@ mod user;
 mod verdict;
 mod verification;
 
-pub use breaker::{Breaker, BreakerChange};
+pub use breaker::{Breaker, BreakerChange, BreakerRule};
 pub use callback::{Arrival, Callback, SignCheck, Trust};
 pub use delivery::{
     AbandonReason, Attempt, Delivery, DeliveryPolicy, DeliveryState, FailureClass, Outcome,
 };
 pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
 pub use furigana::Furigana;
+pub use health::{Health, HealthChange, Pause, PauseReason};
 pub use ids::{CallbackId, EndpointName, EventId, InvalidId, MerchantNo, UserId};
 pub use pace::Pace;
 pub use retry::{Jitter, Schedule, ScheduleError};

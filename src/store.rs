@@ -16,8 +16,8 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Answer, Application, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId,
-    MerchantNo, OperationalEvent, Outcome, Routing, Source, Timestamp, Trust, UserId, UserState,
-    Verification, VerifyLane, VerifyPolicy,
+    Health, HealthChange, MerchantNo, OperationalEvent, Outcome, Pause, Routing, Source, Timestamp,
+    Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -125,12 +125,42 @@ pub struct AttemptReport {
     pub now: Timestamp,
     /// The jitter, from -1 to 1.
     pub draw: f64,
-    /// A fresh id, used if the delivery is abandoned and somebody wants to hear of that.
+    /// A fresh id, used if the endpoint goes down or is up again, and somebody wants to hear of that.
     pub fresh: EventId,
+    /// A fresh id, used if the delivery is abandoned and somebody wants to hear of that.
+    pub fresh_too: EventId,
     /// The endpoint's rules.
     pub policy: DeliveryPolicy,
     /// Who is to hear.
     pub routing: Arc<Routing>,
+}
+
+/// What an attempt led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptRecorded {
+    /// The delivery as it now stands.
+    pub delivery: Delivery,
+    /// Whether the endpoint went down or is up again.
+    pub change: HealthChange,
+    /// Whether the endpoint is paused.
+    pub paused: Option<Pause>,
+}
+
+/// Why an operator's wish for one delivery was not carried out. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such delivery.
+    #[error("there is no such delivery")]
+    NotThere,
+    /// It is being sent at this moment.
+    #[error("an attempt is under way at this moment")]
+    UnderWay,
+    /// It was delivered.
+    #[error("it was delivered")]
+    Delivered,
+    /// An older result of the same user goes first.
+    #[error("an older result of the same user goes first")]
+    BehindAnother,
 }
 
 /// One query as remembered in a user's story.
@@ -258,8 +288,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<DeliveryClaim>, StoreError>;
 
-    /// Records an attempt and settles its delivery. Returns the delivery as it now stands, or `None` if the lease
-    /// was no longer ours and nothing was recorded.
+    /// Records an attempt, settles its delivery and takes in how its endpoint is. `None` if the lease was no longer
+    /// ours and nothing was recorded.
     ///
     /// # Errors
     /// The store failed; the delivery is due again when its lease runs out.
@@ -267,7 +297,59 @@ pub trait Store: Send + Sync + 'static {
         &self,
         claim: &DeliveryClaim,
         report: AttemptReport,
-    ) -> Result<Option<Delivery>, StoreError>;
+    ) -> Result<Option<AttemptRecorded>, StoreError>;
+
+    /// How an endpoint is.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn health(&self, endpoint: &EndpointName) -> Result<Health, StoreError>;
+
+    /// Holds an endpoint's deliveries until it is resumed. Returns how it now is.
+    ///
+    /// # Errors
+    /// The store failed; nothing changed.
+    async fn pause(&self, endpoint: &EndpointName, now: Timestamp) -> Result<Health, StoreError>;
+
+    /// Takes an endpoint for up, whatever it was: what is held goes out. Returns how it now is.
+    ///
+    /// # Errors
+    /// The store failed; nothing changed.
+    async fn resume(&self, endpoint: &EndpointName) -> Result<Health, StoreError>;
+
+    /// Tries an abandoned delivery again from the start of its schedule, or a waiting one at once.
+    ///
+    /// # Errors
+    /// The store failed; nothing changed. The inner error: it cannot be done, and why.
+    async fn retry(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+        now: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError>;
+
+    /// Gives a pending delivery up.
+    ///
+    /// # Errors
+    /// The store failed; nothing changed. The inner error: it cannot be done, and why.
+    async fn discard(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+        now: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError>;
+
+    /// Sends an endpoint a test event. Returns whether there is such an endpoint.
+    ///
+    /// # Errors
+    /// The store failed; nothing is sent.
+    async fn test(
+        &self,
+        endpoint: &EndpointName,
+        fresh: EventId,
+        now: Timestamp,
+        routing: Arc<Routing>,
+    ) -> Result<bool, StoreError>;
 
     /// Gives a claimed delivery back unsent.
     ///

@@ -140,13 +140,16 @@ impl Bench {
             now,
             draw: 0.0,
             fresh: self.entropy.event_id(now),
+            fresh_too: self.entropy.event_id(now),
             policy: delivery_policy(),
             routing: routing(),
         };
-        self.store()
+        let recorded = self
+            .store()
             .record_attempt(claim, report)
             .await
-            .expect("records")
+            .expect("records");
+        recorded.map(|recorded| recorded.delivery)
     }
 }
 

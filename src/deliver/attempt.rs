@@ -57,12 +57,12 @@ impl Sender {
         self.target.timeout
     }
 
-    /// Makes one attempt; `now` is its `webhook-timestamp`. Returns how it ended and how long it took.
+    /// Makes one attempt; `now` is its `webhook-timestamp`, and a `replay` is marked as one. Returns how it ended and how long it took.
     #[allow(
         clippy::disallowed_methods,
         reason = "measures how long the attempt took"
     )]
-    pub async fn send(&self, event: &Event, now: Timestamp) -> (Outcome, Duration) {
+    pub async fn send(&self, event: &Event, now: Timestamp, replay: bool) -> (Outcome, Duration) {
         let began = Instant::now();
         let Some(body) = self.body(event, now) else {
             let outcome = Outcome {
@@ -74,9 +74,13 @@ impl Sender {
             };
             return (outcome, Duration::ZERO);
         };
+        let mut headers = self.headers(event, now, &body);
+        if replay {
+            headers.push(("relay-replay".into(), "1".into()));
+        }
         let post = Post {
             url: &self.target.url,
-            headers: self.headers(event, now, &body),
+            headers,
             body,
             timeout: self.target.timeout,
             read_at_most: KEPT_BODY,

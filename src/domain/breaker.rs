@@ -1,25 +1,45 @@
-//! Leaving the provider alone while it fails as a whole.
+//! Leaving somebody alone while they fail as a whole: the provider (contract §5), or an endpoint (contract §6).
 
 use std::time::Duration;
 
 use super::Timestamp;
 
-/// Failures in a row that open it (contract §5).
-const OPENS_AFTER: u32 = 5;
-/// The first probe after opening.
-const FIRST_PROBE: Duration = Duration::from_secs(2);
-/// The longest wait between probes.
-const LONGEST_PROBE: Duration = Duration::from_secs(60);
+/// When it opens, and how it probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerRule {
+    /// Failures in a row that open it.
+    pub opens_after: u32,
+    /// The wait before the first probe.
+    pub first_probe: Duration,
+    /// The longest wait between probes.
+    pub longest_probe: Duration,
+}
 
-/// Five failures in a row open it; then one probe at a time, after 2 s, doubling to a minute; the first answer closes it.
+impl BreakerRule {
+    /// The provider: five in a row, probes after 2 s, doubling to a minute (contract §5).
+    pub const PROVIDER: Self = Self {
+        opens_after: 5,
+        first_probe: Duration::from_secs(2),
+        longest_probe: Duration::from_secs(60),
+    };
+
+    /// An endpoint: five in a row, probes after 5 s, doubling to five minutes (contract §6).
+    pub const ENDPOINT: Self = Self {
+        opens_after: 5,
+        first_probe: Duration::from_secs(5),
+        longest_probe: Duration::from_secs(300),
+    };
+}
+
+/// So many failures in a row open it; then one probe at a time goes out, ever more seldom; the first success closes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Breaker {
-    /// Queries go out.
+    /// Everything goes out.
     #[default]
     Fine,
-    /// Queries go out, but the latest ones failed.
+    /// Everything goes out, but the latest ones failed.
     Shaky {
-        /// Failures in a row, fewer than five.
+        /// Failures in a row, fewer than open it.
         failures: u32,
     },
     /// Nothing goes out but a probe at a time.
@@ -33,17 +53,17 @@ pub enum Breaker {
     },
 }
 
-/// What changed by an answer.
+/// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerChange {
     /// Nothing to tell.
     None,
-    /// The provider is down.
+    /// It is down.
     Opened {
         /// Since when.
         since: Timestamp,
     },
-    /// The provider is back.
+    /// It is back.
     Closed {
         /// Since when it had been down.
         since: Timestamp,
@@ -51,7 +71,7 @@ pub enum BreakerChange {
 }
 
 impl Breaker {
-    /// When the next query may go out: `None` at once, else the next probe's time.
+    /// When the next may go out: `None` at once, else the next probe's time.
     #[must_use]
     pub const fn closed_until(&self) -> Option<Timestamp> {
         match self {
@@ -66,9 +86,9 @@ impl Breaker {
         matches!(self, Self::Open { .. })
     }
 
-    /// Takes in one answer: `down` when it speaks of the provider as a whole.
+    /// Takes in how one went: `down` when it counts as a failure of the whole.
     #[must_use]
-    pub fn observe(self, down: bool, now: Timestamp) -> (Self, BreakerChange) {
+    pub fn observe(self, down: bool, now: Timestamp, rule: &BreakerRule) -> (Self, BreakerChange) {
         match (self, down) {
             (Self::Open { since, .. }, false) => (Self::Fine, BreakerChange::Closed { since }),
             (_, false) => (Self::Fine, BreakerChange::None),
@@ -84,7 +104,7 @@ impl Breaker {
                 if now < probe_at {
                     return (self, BreakerChange::None);
                 }
-                let wait = wait.saturating_mul(2).min(LONGEST_PROBE);
+                let wait = wait.saturating_mul(2).min(rule.longest_probe);
                 (
                     Self::Open {
                         since,
@@ -100,13 +120,13 @@ impl Breaker {
                 } else {
                     1
                 };
-                if failures < OPENS_AFTER {
+                if failures < rule.opens_after {
                     return (Self::Shaky { failures }, BreakerChange::None);
                 }
                 let open = Self::Open {
                     since: now,
-                    wait: FIRST_PROBE,
-                    probe_at: now.plus(FIRST_PROBE),
+                    wait: rule.first_probe,
+                    probe_at: now.plus(rule.first_probe),
                 };
                 (open, BreakerChange::Opened { since: now })
             }
@@ -124,7 +144,7 @@ mod tests {
         let mut breaker = Breaker::default();
         let mut waits = Vec::new();
         for round in 1..=12 {
-            let (next, change) = breaker.observe(true, now);
+            let (next, change) = breaker.observe(true, now, &BreakerRule::PROVIDER);
             breaker = next;
             assert_eq!(matches!(change, BreakerChange::Opened { .. }), round == 5);
             if let Some(probe_at) = breaker.closed_until() {
@@ -134,7 +154,7 @@ mod tests {
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(
-            breaker.observe(false, now),
+            breaker.observe(false, now, &BreakerRule::PROVIDER),
             (
                 Breaker::Fine,
                 BreakerChange::Closed {
@@ -149,7 +169,7 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let mut breaker = Breaker::default();
         for down in [true, true, true, true, false, true, true, true, true] {
-            breaker = breaker.observe(down, now).0;
+            breaker = breaker.observe(down, now, &BreakerRule::PROVIDER).0;
         }
         assert!(!breaker.is_open());
     }
@@ -159,7 +179,7 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let mut breaker = Breaker::default();
         for _ in 0..9 {
-            breaker = breaker.observe(true, now).0;
+            breaker = breaker.observe(true, now, &BreakerRule::PROVIDER).0;
         }
         assert_eq!(breaker.closed_until().map(Timestamp::as_millis), Some(2000));
     }

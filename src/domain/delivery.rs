@@ -179,8 +179,14 @@ pub struct Delivery {
     pub sequence: u64,
     /// When it was made.
     pub created: Timestamp,
-    /// Attempts begun.
+    /// From when `give_up_after` counts: when it was made, or an operator revived it.
+    pub since: Timestamp,
+    /// Attempts begun; numbers them.
     pub attempts: u32,
+    /// Failed attempts that count against the schedule: those made while the endpoint was down do not.
+    pub spent: u32,
+    /// It tells again what was told before: an operator replays it.
+    pub replay: bool,
     /// The class of the last failure.
     pub last_failure: Option<FailureClass>,
     /// Where it stands.
@@ -220,7 +226,8 @@ impl Delivery {
         }
     }
 
-    /// The attempt ended. `draw` is the jitter, from -1 to 1.
+    /// The attempt ended. `draw` is the jitter, from -1 to 1; `held` says that the endpoint is down or paused: a failure
+    /// then uses up nothing, and the delivery waits for the endpoint in the order of age.
     #[must_use]
     pub fn settled(
         self,
@@ -228,6 +235,7 @@ impl Delivery {
         now: Timestamp,
         draw: f64,
         policy: &DeliveryPolicy,
+        held: bool,
     ) -> Self {
         let Some(failure) = outcome.failure else {
             return Self {
@@ -236,8 +244,10 @@ impl Delivery {
                 ..self
             };
         };
-        let deadline = self.created.plus(policy.give_up_after);
-        let state = match policy.retry.after(self.attempts) {
+        let deadline = self.since.plus(policy.give_up_after);
+        let spent = self.spent.saturating_add(u32::from(!held));
+        let state = match policy.retry.after(spent.max(1)) {
+            _ if held && now < deadline => DeliveryState::Waiting { due: self.created },
             None => DeliveryState::Abandoned {
                 at: now,
                 reason: AbandonReason::Exhausted,
@@ -259,7 +269,44 @@ impl Delivery {
         };
         Self {
             state,
+            spent,
             last_failure: Some(failure),
+            ..self
+        }
+    }
+
+    /// The endpoint went down: waits for it in the order of age, whatever its schedule said.
+    #[must_use]
+    pub fn held(self) -> Self {
+        match self.state {
+            DeliveryState::Waiting { .. } => Self {
+                state: DeliveryState::Waiting { due: self.created },
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// An operator wants it tried again, from the start of its schedule. It stands in no line any more: what came
+    /// after it may have been told long ago.
+    #[must_use]
+    pub fn revived(self, now: Timestamp) -> Self {
+        let state = DeliveryState::Waiting { due: now };
+        Self {
+            state,
+            since: now,
+            spent: 0,
+            line: None,
+            ..self
+        }
+    }
+
+    /// An operator gives it up.
+    #[must_use]
+    pub fn discarded(self, now: Timestamp) -> Self {
+        let reason = AbandonReason::Discarded;
+        Self {
+            state: DeliveryState::Abandoned { at: now, reason },
             ..self
         }
     }
@@ -300,7 +347,10 @@ mod tests {
             line: None,
             sequence: 1,
             created: at(0),
+            since: at(0),
             attempts: 0,
+            spent: 0,
+            replay: false,
             last_failure: None,
             state: DeliveryState::Waiting { due: at(0) },
         }
@@ -335,7 +385,7 @@ mod tests {
     ) -> Delivery {
         delivery
             .begun(now, Duration::from_secs(30))
-            .settled(outcome, now, draw, rules)
+            .settled(outcome, now, draw, rules, false)
     }
 
     #[test]
@@ -409,6 +459,40 @@ mod tests {
             .begun(at(0), Duration::from_secs(30))
             .released(at(1));
         assert_eq!((released.attempts, released.due()), (0, Some(at(1))));
+    }
+
+    #[test]
+    fn what_fails_while_the_endpoint_is_held_uses_up_nothing_but_time() {
+        let rules = policy(&[5], 0.0, 100);
+        let mut delivery = fresh();
+        for now in [10, 20, 40, 80] {
+            let out = delivery.begun(at(now), Duration::from_secs(30));
+            delivery = out.settled(&refused(None), at(now), 0.0, &rules, true);
+            assert_eq!(
+                (delivery.due(), delivery.spent),
+                (Some(at(0)), 0),
+                "in the order of age"
+            );
+        }
+        assert_eq!(delivery.attempts, 4, "attempts are numbered on");
+        let out = delivery.begun(at(160), Duration::from_secs(30));
+        let given_up = out.settled(&refused(None), at(160), 0.0, &rules, true);
+        let reason = AbandonReason::TooOld;
+        assert_eq!(
+            given_up.state,
+            DeliveryState::Abandoned {
+                at: at(160),
+                reason
+            }
+        );
+        let revived = given_up.revived(at(200));
+        assert_eq!((revived.due(), revived.attempts), (Some(at(200)), 5));
+        let again = try_once(revived, at(200), &refused(None), 0.0, &rules);
+        assert_eq!(
+            again.due(),
+            Some(at(205)),
+            "a revived one has its whole schedule before it"
+        );
     }
 
     proptest! {

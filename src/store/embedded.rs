@@ -17,10 +17,12 @@ mod leases;
 mod lock;
 mod machine;
 mod opening;
+mod operating;
 mod publishing;
 mod reading;
 mod rebuild;
 mod records;
+mod settling;
 mod trust;
 mod txn;
 mod verifying;
@@ -42,12 +44,12 @@ use self::commit::{Committer, Parts};
 use self::engine::Engine;
 use self::images::Images;
 use super::{
-    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Pending, Signals, Store,
-    StoreError, Story, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Pending,
+    Refused, Signals, Store, StoreError, Story, VerifyClaim,
 };
 use crate::domain::{
-    Application, Callback, Delivery, EndpointName, EventId, MerchantNo, OperationalEvent, Routing,
-    Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, EventId, Health, MerchantNo, OperationalEvent,
+    Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 
 /// Where the store lives and what it leaves free.
@@ -250,10 +252,10 @@ impl Store for SledStore {
         &self,
         claim: &DeliveryClaim,
         report: AttemptReport,
-    ) -> Result<Option<Delivery>, StoreError> {
+    ) -> Result<Option<AttemptRecorded>, StoreError> {
         let claim = claim.clone();
         self.committer
-            .submit(move |txn| delivering::record(txn, &claim, &report))
+            .submit(move |txn| settling::record(txn, &claim, &report))
             .await
     }
 
@@ -264,7 +266,62 @@ impl Store for SledStore {
     ) -> Result<(), StoreError> {
         let claim = claim.clone();
         self.committer
-            .submit(move |txn| delivering::release(txn, &claim, now))
+            .submit(move |txn| settling::release(txn, &claim, now))
+            .await
+    }
+
+    async fn health(&self, endpoint: &EndpointName) -> Result<Health, StoreError> {
+        delivering::health(&self.engine, endpoint)
+    }
+
+    async fn pause(&self, endpoint: &EndpointName, now: Timestamp) -> Result<Health, StoreError> {
+        let endpoint = endpoint.clone();
+        self.committer
+            .submit(move |txn| operating::pause(txn, &endpoint, now))
+            .await
+    }
+
+    async fn resume(&self, endpoint: &EndpointName) -> Result<Health, StoreError> {
+        let endpoint = endpoint.clone();
+        self.committer
+            .submit(move |txn| operating::resume(txn, &endpoint))
+            .await
+    }
+
+    async fn retry(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+        now: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.committer
+            .submit(move |txn| operating::retry(txn, event, &endpoint, now))
+            .await
+    }
+
+    async fn discard(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+        now: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.committer
+            .submit(move |txn| operating::discard(txn, event, &endpoint, now))
+            .await
+    }
+
+    async fn test(
+        &self,
+        endpoint: &EndpointName,
+        fresh: EventId,
+        now: Timestamp,
+        routing: Arc<Routing>,
+    ) -> Result<bool, StoreError> {
+        let endpoint = endpoint.clone();
+        self.committer
+            .submit(move |txn| operating::test(txn, &endpoint, fresh, now, &routing))
             .await
     }
 

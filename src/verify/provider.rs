@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::query::{Queried, QueryClient};
-use crate::domain::{Breaker, BreakerChange, MerchantNo, Secret, Timestamp, UserId};
+use crate::domain::{Breaker, BreakerChange, BreakerRule, MerchantNo, Secret, Timestamp, UserId};
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -114,7 +114,7 @@ impl QueryPermit {
     #[must_use]
     pub fn answered(self, down: bool, now: Timestamp) -> BreakerChange {
         let mut gate = lock(&self.gate);
-        let (breaker, change) = gate.breaker.observe(down, now);
+        let (breaker, change) = gate.breaker.observe(down, now, &BreakerRule::PROVIDER);
         gate.breaker = breaker;
         change
     }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{
-    Application, Callback, Delivery, EndpointName, EventId, MerchantNo, OperationalEvent, Routing,
-    Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, EventId, Health, MerchantNo, OperationalEvent,
+    Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use vexora_relay::store::{
-    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Pending, Signals, Store,
-    StoreError, Story, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Pending,
+    Refused, Signals, Store, StoreError, Story, VerifyClaim,
 };
 
 type Failure = Box<dyn Fn() -> StoreError + Send>;
@@ -136,12 +136,52 @@ impl Store for RecordingStore {
         &self,
         _: &DeliveryClaim,
         _: AttemptReport,
-    ) -> Result<Option<Delivery>, StoreError> {
+    ) -> Result<Option<AttemptRecorded>, StoreError> {
         Ok(None)
     }
 
     async fn release_delivery(&self, _: &DeliveryClaim, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn health(&self, _: &EndpointName) -> Result<Health, StoreError> {
+        Ok(Health::default())
+    }
+
+    async fn pause(&self, _: &EndpointName, _: Timestamp) -> Result<Health, StoreError> {
+        Ok(Health::default())
+    }
+
+    async fn resume(&self, _: &EndpointName) -> Result<Health, StoreError> {
+        Ok(Health::default())
+    }
+
+    async fn retry(
+        &self,
+        _: EventId,
+        _: &EndpointName,
+        _: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError> {
+        Ok(Err(Refused::NotThere))
+    }
+
+    async fn discard(
+        &self,
+        _: EventId,
+        _: &EndpointName,
+        _: Timestamp,
+    ) -> Result<Result<Delivery, Refused>, StoreError> {
+        Ok(Err(Refused::NotThere))
+    }
+
+    async fn test(
+        &self,
+        _: &EndpointName,
+        _: EventId,
+        _: Timestamp,
+        _: Arc<Routing>,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn watch(

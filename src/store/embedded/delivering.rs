@@ -1,35 +1,60 @@
-//! Use cases of the deliver stage: claim what is due, record what came of it, let the next of the line follow.
+//! Use cases of the deliver stage: claim what is due and what the endpoint's health allows.
+//!
+//! Promises: an endpoint that is down gets one probe at a time, one that is paused gets nothing, and neither uses up
+//! anybody's attempts; behind a backlog fresh results still get their turn. What came of an attempt is recorded in
+//! `settling`.
 
 use std::time::Duration;
 
-use super::codec::damaged;
+use super::codec::{self, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
-use super::publishing;
 use super::txn::Txn;
 use super::verifying::DAMAGED_AGAIN;
 use crate::domain::{
-    Attempt, Delivery, DeliveryState, EndpointName, Event, EventId, OperationalEvent, Outcome,
-    Timestamp,
+    Attempt, Delivery, DeliveryState, EndpointName, Event, EventId, Health, Outcome, Timestamp,
 };
-use crate::store::{AttemptReport, DeliveryClaim, Lane, StoreError};
+use crate::store::{DeliveryClaim, StoreError};
 
-/// When the endpoint's next delivery is due.
+/// How an endpoint is.
+pub(super) fn health(engine: &Engine, endpoint: &EndpointName) -> Result<Health, StoreError> {
+    let key = endpoint.as_str().as_bytes();
+    let stored = engine.get(Tree::Endpoints, key)?;
+    Ok(stored
+        .map(|bytes| codec::decode(key, &bytes))
+        .transpose()?
+        .unwrap_or_default())
+}
+
+fn first_due(
+    engine: &Engine,
+    endpoint: &EndpointName,
+    leased: bool,
+) -> Result<Option<Timestamp>, StoreError> {
+    let prefix = keys::delivery_due_prefix(endpoint, leased);
+    let Some(entry) = engine.prefix(Tree::DeliveryDue, &prefix)?.next() else {
+        return Ok(None);
+    };
+    let (key, _) = entry?;
+    let (due, _) = keys::parse_delivery_due(&key)
+        .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
+    Ok(Some(due))
+}
+
+/// When the endpoint's next delivery may go: its due time, or the next probe while the endpoint is down.
 pub(super) fn next_due(
     engine: &Engine,
     endpoint: &EndpointName,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let mut earliest: Option<Timestamp> = None;
-    for leased in [true, false] {
-        let prefix = keys::delivery_due_prefix(endpoint, leased);
-        if let Some(entry) = engine.prefix(Tree::DeliveryDue, &prefix)?.next() {
-            let (key, _) = entry?;
-            let (due, _) = keys::parse_delivery_due(&key)
-                .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
-            earliest = Some(earliest.map_or(due, |known| known.min(due)));
-        }
-    }
-    Ok(earliest)
+    let out = first_due(engine, endpoint, true)?;
+    let waiting = first_due(engine, endpoint, false)?;
+    let health = health(engine, endpoint)?;
+    Ok(match (health.paused, health.breaker.closed_until()) {
+        // What is out may still come back, or its lease run out.
+        (Some(_), _) => out,
+        (None, Some(probe_at)) => out.or_else(|| waiting.map(|_| probe_at)),
+        (None, None) => out.into_iter().chain(waiting).min(),
+    })
 }
 
 pub(super) fn any_due(
@@ -40,6 +65,10 @@ pub(super) fn any_due(
     Ok(next_due(engine, endpoint)?.is_some_and(|due| due <= now))
 }
 
+/// A backlog is worked off from both ends once its oldest has waited this long: fresh results do not wait behind a
+/// day's worth of other users'.
+const BACKLOG: Duration = Duration::from_secs(10);
+
 pub(super) fn claim(
     txn: &mut Txn<'_>,
     endpoint: &EndpointName,
@@ -47,34 +76,100 @@ pub(super) fn claim(
     lease: Duration,
     limit: usize,
 ) -> Result<Vec<DeliveryClaim>, StoreError> {
+    let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
     let mut claims = Vec::new();
     // Leases that ran out first: those are the oldest.
-    for leased in [true, false] {
-        let prefix = keys::delivery_due_prefix(endpoint, leased);
-        let open = limit.saturating_sub(claims.len());
-        for (key, _) in txn.first(Tree::DeliveryDue, &prefix, open)? {
-            let (due, event) = keys::parse_delivery_due(&key)
-                .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
-            if due > now {
-                break;
+    let out = txn.first(
+        Tree::DeliveryDue,
+        &keys::delivery_due_prefix(endpoint, true),
+        limit,
+    )?;
+    let is_out = !out.is_empty();
+    claim_due(txn, endpoint, out, now, lease, &mut claims)?;
+    if health.paused.is_some() {
+        return Ok(claims);
+    }
+    let waiting = keys::delivery_due_prefix(endpoint, false);
+    match health.breaker.closed_until() {
+        // One probe at a time: the oldest of what is held.
+        Some(probe_at) => {
+            if now >= probe_at && !is_out {
+                let probe = txn.first(Tree::DeliveryDue, &waiting, 1)?;
+                claim_due(txn, endpoint, probe, now, lease, &mut claims)?;
             }
-            match claim_one(txn, endpoint, event, now, lease) {
-                Ok(claim) => {
-                    txn.delete(Tree::DeliveryDue, key);
-                    claims.extend(claim);
-                }
-                Err(error @ StoreError::Damaged { .. }) => {
-                    tracing::error!(%error, endpoint = %endpoint, "a delivery is left alone for an hour because a record is damaged; run verify-store");
-                    let later =
-                        keys::delivery_due(endpoint, leased, now.plus(DAMAGED_AGAIN), event);
-                    txn.put_raw(Tree::DeliveryDue, later, Vec::new());
-                    txn.delete(Tree::DeliveryDue, key);
-                }
-                Err(error) => return Err(error),
-            }
+        }
+        None => {
+            let open = limit.saturating_sub(claims.len());
+            let due = both_ends(txn, endpoint, &waiting, now, open)?;
+            claim_due(txn, endpoint, due, now, lease, &mut claims)?;
         }
     }
     Ok(claims)
+}
+
+type Places = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The oldest that are due; behind a backlog every second one is the freshest instead.
+fn both_ends(
+    txn: &Txn<'_>,
+    endpoint: &EndpointName,
+    waiting: &[u8],
+    now: Timestamp,
+    limit: usize,
+) -> Result<Places, StoreError> {
+    let mut oldest = txn.first(Tree::DeliveryDue, waiting, limit)?;
+    let behind = oldest
+        .first()
+        .and_then(|(key, _)| keys::parse_delivery_due(key));
+    if oldest.len() < limit || behind.is_none_or(|(due, _)| now.since(due) < BACKLOG) {
+        return Ok(oldest);
+    }
+    let end = keys::delivery_due_until(endpoint, false, now);
+    // With room for one only, the last bit of the time is the coin that is tossed.
+    let fresh = if limit == 1 {
+        usize::from(now.as_millis() % 2 == 1)
+    } else {
+        limit / 2
+    };
+    let freshest = txn.last_before(Tree::DeliveryDue, waiting, &end, fresh)?;
+    oldest.truncate(limit - freshest.len());
+    for place in freshest {
+        if !oldest.contains(&place) {
+            oldest.push(place);
+        }
+    }
+    Ok(oldest)
+}
+
+fn claim_due(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    places: Places,
+    now: Timestamp,
+    lease: Duration,
+    claims: &mut Vec<DeliveryClaim>,
+) -> Result<(), StoreError> {
+    for (key, _) in places {
+        let (due, event) = keys::parse_delivery_due(&key)
+            .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
+        if due > now {
+            break;
+        }
+        match claim_one(txn, endpoint, event, now, lease) {
+            Ok(claim) => {
+                txn.delete(Tree::DeliveryDue, key);
+                claims.extend(claim);
+            }
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%error, endpoint = %endpoint, "a delivery is left alone for an hour because a record is damaged; run verify-store");
+                let later = keys::delivery_due(endpoint, false, now.plus(DAMAGED_AGAIN), event);
+                txn.put_raw(Tree::DeliveryDue, later, Vec::new());
+                txn.delete(Tree::DeliveryDue, key);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn claim_one(
@@ -127,123 +222,4 @@ pub(super) fn record_interrupted(
         keys::attempt(delivery.event, &delivery.endpoint, delivery.attempts),
         attempt,
     )
-}
-
-/// The delivery, if the claim still holds it.
-fn held(txn: &Txn<'_>, claim: &DeliveryClaim) -> Result<Option<Delivery>, StoreError> {
-    let claimed = &claim.delivery;
-    let stored: Option<Delivery> = txn.get(&keys::delivery(claimed.event, &claimed.endpoint))?;
-    Ok(stored.filter(|stored| {
-        stored.attempts == claimed.attempts
-            && matches!(stored.state, DeliveryState::Delivering { .. })
-    }))
-}
-
-pub(super) fn record(
-    txn: &mut Txn<'_>,
-    claim: &DeliveryClaim,
-    report: &AttemptReport,
-) -> Result<Option<Delivery>, StoreError> {
-    let Some(before) = held(txn, claim)? else {
-        return Ok(None);
-    };
-    let attempt = Attempt {
-        number: before.attempts,
-        at: report.began,
-        took: report.took,
-        outcome: report.outcome.clone(),
-    };
-    txn.put(
-        keys::attempt(before.event, &before.endpoint, before.attempts),
-        attempt,
-    )?;
-    let after = before
-        .clone()
-        .settled(&report.outcome, report.now, report.draw, &report.policy);
-    move_place(txn, &before, &after)?;
-    if let DeliveryState::Abandoned { reason, .. } = after.state
-        && claim.event.merchant_of_result().is_some()
-    {
-        // News of the relay itself make no further news when they are not heard.
-        let news = OperationalEvent::DeliveryAbandoned {
-            endpoint: after.endpoint.clone(),
-            event: after.event,
-            attempts: after.attempts,
-            reason,
-            last_failure: after.last_failure,
-        };
-        publishing::publish_news(txn, report.fresh, report.now, news, &report.routing)?;
-    }
-    Ok(Some(after))
-}
-
-pub(super) fn release(
-    txn: &mut Txn<'_>,
-    claim: &DeliveryClaim,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let Some(before) = held(txn, claim)? else {
-        return Ok(());
-    };
-    let after = before.clone().released(now);
-    move_place(txn, &before, &after)
-}
-
-/// Stores a delivery that was first in its line in its new state; once it is settled, the next of the line is due.
-pub(super) fn move_place(
-    txn: &mut Txn<'_>,
-    before: &Delivery,
-    after: &Delivery,
-) -> Result<(), StoreError> {
-    let endpoint = &after.endpoint;
-    if let Some(due) = before.due() {
-        let leased = matches!(before.state, DeliveryState::Delivering { .. });
-        txn.delete(
-            Tree::DeliveryDue,
-            keys::delivery_due(endpoint, leased, due, before.event),
-        );
-    }
-    match after.due() {
-        Some(due) => {
-            let leased = matches!(after.state, DeliveryState::Delivering { .. });
-            let key = keys::delivery_due(endpoint, leased, due, after.event);
-            txn.put_raw(Tree::DeliveryDue, key, Vec::new());
-            txn.ring(Lane::Deliver(endpoint.clone()));
-        }
-        None => leave_line(txn, after)?,
-    }
-    txn.put(keys::delivery(after.event, endpoint), after.clone())
-}
-
-fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
-    let Some((merchant, user)) = &settled.line else {
-        return Ok(());
-    };
-    let endpoint = &settled.endpoint;
-    txn.delete(
-        Tree::DeliveryLine,
-        keys::line(endpoint, merchant, user, settled.sequence),
-    );
-    let line = keys::line_prefix(endpoint, merchant, user);
-    let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
-        return Ok(());
-    };
-    let event = keys::trailing_id(&event)
-        .map(EventId::from_bytes)
-        .ok_or_else(|| damaged(Tree::DeliveryLine, &key, "not an event id"))?;
-    let next: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
-    let due = next.as_ref().and_then(Delivery::due).ok_or_else(|| {
-        damaged(
-            Tree::DeliveryLine,
-            &key,
-            "the delivery next in line is not pending",
-        )
-    })?;
-    txn.put_raw(
-        Tree::DeliveryDue,
-        keys::delivery_due(endpoint, false, due, event),
-        Vec::new(),
-    );
-    txn.ring(Lane::Deliver(endpoint.clone()));
-    Ok(())
 }

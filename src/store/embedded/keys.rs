@@ -57,6 +57,8 @@ trees! {
     DeliveryLine = 12, "delivery_line";
     /// event-id endpoint 0 number -> attempt
     Attempts = 13, "attempts";
+    /// endpoint -> health
+    Endpoints = 14, "endpoints";
 }
 
 /// Entries whose lease somebody holds, before those that wait.
@@ -204,6 +206,13 @@ pub(super) fn delivery_due(
     let mut key = delivery_due_prefix(endpoint, leased);
     key.extend_from_slice(&due.as_millis().to_be_bytes());
     key.extend_from_slice(&event.to_bytes());
+    key
+}
+
+/// The first key of [`Tree::DeliveryDue`] that is due after `now`.
+pub(super) fn delivery_due_until(endpoint: &EndpointName, leased: bool, now: Timestamp) -> Vec<u8> {
+    let mut key = delivery_due_prefix(endpoint, leased);
+    key.extend_from_slice(&now.as_millis().saturating_add(1).to_be_bytes());
     key
 }
 

@@ -3,10 +3,10 @@
 use std::ops::Bound;
 
 use super::codec::damaged;
-use super::delivering;
 use super::engine::{Changes, Engine};
 use super::keys::{self, Tree};
 use super::txn::{Room, Txn};
+use super::{delivering, settling};
 use crate::domain::{Delivery, DeliveryState, EndpointName, Timestamp, Verification, VerifyLane};
 use crate::store::StoreError;
 
@@ -45,7 +45,7 @@ pub(super) fn release(engine: &Engine, now: Timestamp) -> Result<(Changes, usize
                 state: DeliveryState::Waiting { due: now },
                 ..before.clone()
             };
-            delivering::move_place(&mut txn, &before, &after)?;
+            settling::move_place(&mut txn, &before, &after)?;
             released += 1;
         }
     }

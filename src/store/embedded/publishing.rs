@@ -31,7 +31,10 @@ pub(super) fn publish(
             line: line.clone().filter(|_| route.ordered),
             sequence,
             created: event.at,
+            since: event.at,
             attempts: 0,
+            spent: 0,
+            replay: false,
             last_failure: None,
             state: DeliveryState::Waiting { due: event.at },
         };

@@ -4,6 +4,7 @@
 
 mod callback;
 mod delivery;
+mod endpoint;
 mod event;
 mod numbers;
 mod verification;

@@ -4,12 +4,20 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use sled::IVec;
+
 use super::codec::{self, Record};
 use super::engine::{Changes, Engine};
 use super::keys::{self, Tree};
 use crate::store::{Lane, StoreError};
 
+/// A key and its value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 type Entry = (Vec<u8>, Option<Vec<u8>>);
+
+/// What a key held in the overlay before: nothing, or a change (a value, or its deletion).
+type Before = Option<Option<Vec<u8>>>;
 
 /// The free room on disk, as far as this group needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +33,7 @@ pub(super) struct Txn<'a> {
     engine: &'a Engine,
     overlay: BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     /// What the current use case overwrote, to take it back if it fails.
-    undo: Vec<(Tree, Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<(Tree, Vec<u8>, Before)>,
     rings: Vec<Lane>,
     room: Room,
 }
@@ -123,40 +131,45 @@ impl<'a> Txn<'a> {
         tree: Tree,
         prefix: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<Pair>, StoreError> {
+        self.first_from(tree, prefix, prefix, limit)
+    }
+
+    /// The first `limit` entries from the key `from` on that begin with `prefix`.
+    pub(super) fn first_from(
+        &self,
+        tree: Tree,
+        from: &[u8],
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
         let end = keys::end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        let start = Bound::Included(prefix.to_vec());
-        let mut stored = self
-            .engine
-            .range(tree, start.clone(), end.clone())?
-            .peekable();
-        let nothing = BTreeMap::new();
-        let changes = self.overlay.get(&tree).unwrap_or(&nothing);
-        let mut changed = changes.range::<Vec<u8>, _>((start, end)).peekable();
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let take_stored = match (stored.peek(), changed.peek()) {
-                (None, None) => break,
-                (Some(Err(_)), _) | (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (Some(Ok((key, _))), Some((change, _))) => key.as_ref() < change.as_slice(),
-            };
-            if take_stored {
-                if let Some(entry) = stored.next() {
-                    let (key, value) = entry?;
-                    found.push((key.to_vec(), value.to_vec()));
-                }
-            } else if let Some((key, value)) = changed.next() {
-                if matches!(stored.peek(), Some(Ok((stored, _))) if stored.as_ref() == key.as_slice())
-                {
-                    let _overwritten = stored.next();
-                }
-                if let Some(value) = value {
-                    found.push((key.clone(), value.clone()));
-                }
-            }
-        }
-        Ok(found)
+        let start = Bound::Included(from.to_vec());
+        let stored = self.engine.range(tree, start.clone(), end.clone())?;
+        let changed = self.changes(tree).range::<Vec<u8>, _>((start, end));
+        merged(stored, changed, limit, std::cmp::Ordering::Less)
+    }
+
+    /// The last `limit` entries before the key `end` that begin with `prefix`, the last first.
+    pub(super) fn last_before(
+        &self,
+        tree: Tree,
+        prefix: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        let (start, end) = (
+            Bound::Included(prefix.to_vec()),
+            Bound::Excluded(end.to_vec()),
+        );
+        let stored = self.engine.range(tree, start.clone(), end.clone())?.rev();
+        let changed = self.changes(tree).range::<Vec<u8>, _>((start, end)).rev();
+        merged(stored, changed, limit, std::cmp::Ordering::Greater)
+    }
+
+    fn changes(&self, tree: Tree) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        static NOTHING: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        self.overlay.get(&tree).unwrap_or(&NOTHING)
     }
 
     /// Rings for a lane once the group is durable.
@@ -174,4 +187,38 @@ impl<'a> Txn<'a> {
             .collect();
         (changes, self.rings)
     }
+}
+
+/// Stored entries overlaid by changes, both in the same order of keys; `earlier` is how a key that comes first compares.
+fn merged<'c>(
+    stored: impl Iterator<Item = Result<(IVec, IVec), StoreError>>,
+    changed: impl Iterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>,
+    limit: usize,
+    earlier: std::cmp::Ordering,
+) -> Result<Vec<Pair>, StoreError> {
+    let (mut stored, mut changed) = (stored.peekable(), changed.peekable());
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let take_stored = match (stored.peek(), changed.peek()) {
+            (None, None) => break,
+            (Some(Err(_)), _) | (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some(Ok((key, _))), Some((change, _))) => {
+                key.as_ref().cmp(change.as_slice()) == earlier
+            }
+        };
+        if take_stored {
+            if let Some(entry) = stored.next() {
+                let (key, value) = entry?;
+                found.push((key.to_vec(), value.to_vec()));
+            }
+        } else if let Some((key, value)) = changed.next() {
+            let same = |entry: &Result<(IVec, IVec), StoreError>| matches!(entry, Ok((stored, _)) if stored.as_ref() == key.as_slice());
+            let _overwritten = stored.next_if(same);
+            if let Some(value) = value {
+                found.push((key.clone(), value.clone()));
+            }
+        }
+    }
+    Ok(found)
 }

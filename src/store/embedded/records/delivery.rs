@@ -24,7 +24,10 @@ pub(crate) struct DeliveryV1 {
     line: Option<(String, String)>,
     sequence: u64,
     created: u64,
+    since: u64,
     attempts: u32,
+    spent: u32,
+    replay: bool,
     last_failure: Option<u8>,
     state: StateV1,
 }
@@ -54,7 +57,10 @@ impl Record for Delivery {
                 .map(|(merchant, user)| (merchant.to_string(), user.to_string())),
             sequence: self.sequence,
             created: millis(self.created),
+            since: millis(self.since),
             attempts: self.attempts,
+            spent: self.spent,
+            replay: self.replay,
             last_failure: self.last_failure.map(class_number),
             state,
         }
@@ -85,7 +91,10 @@ impl Record for Delivery {
             line: line.transpose()?,
             sequence: stored.sequence,
             created: Timestamp::from_millis(stored.created),
+            since: Timestamp::from_millis(stored.since),
             attempts: stored.attempts,
+            spent: stored.spent,
+            replay: stored.replay,
             last_failure: stored.last_failure.map(class_of).transpose()?,
             state,
         })

@@ -1,0 +1,134 @@
+//! Use cases of operators: endpoints paused and resumed, deliveries retried and discarded, endpoints tested.
+
+use super::keys;
+use super::publishing;
+use super::settling::{leave_line, move_place};
+use super::txn::Txn;
+use crate::domain::{
+    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health, OperationalEvent,
+    PauseReason, Routing, Timestamp,
+};
+use crate::store::{Lane, Refused, StoreError};
+
+pub(super) fn pause(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<Health, StoreError> {
+    let key = endpoint.as_str().as_bytes().to_vec();
+    let health: Health = txn.get(&key)?.unwrap_or_default();
+    if health.paused.is_some() {
+        return Ok(health);
+    }
+    let paused = health.paused(now, PauseReason::Operator);
+    txn.put(key, paused)?;
+    Ok(paused)
+}
+
+pub(super) fn resume(txn: &mut Txn<'_>, endpoint: &EndpointName) -> Result<Health, StoreError> {
+    let key = endpoint.as_str().as_bytes().to_vec();
+    let health: Health = txn.get(&key)?.unwrap_or_default();
+    let resumed = health.resumed();
+    if resumed != health {
+        txn.put(key, resumed)?;
+    }
+    txn.ring(Lane::Deliver(endpoint.clone()));
+    Ok(resumed)
+}
+
+/// Tries again what was abandoned, or at once what waits.
+pub(super) fn retry(
+    txn: &mut Txn<'_>,
+    event: EventId,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<Result<Delivery, Refused>, StoreError> {
+    let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+    let Some(before) = before else {
+        return Ok(Err(Refused::NotThere));
+    };
+    match before.state {
+        DeliveryState::Abandoned { .. } => {
+            let after = before.revived(now);
+            publishing::enqueue(txn, after.clone())?;
+            Ok(Ok(after))
+        }
+        DeliveryState::Waiting { .. } if is_first(txn, &before)? => {
+            let state = DeliveryState::Waiting { due: now };
+            let after = Delivery {
+                state,
+                ..before.clone()
+            };
+            move_place(txn, &before, &after)?;
+            Ok(Ok(after))
+        }
+        DeliveryState::Waiting { .. } => Ok(Err(Refused::BehindAnother)),
+        DeliveryState::Delivering { .. } => Ok(Err(Refused::UnderWay)),
+        DeliveryState::Delivered { .. } => Ok(Err(Refused::Delivered)),
+    }
+}
+
+/// Gives up what is pending; what is out is not called back.
+pub(super) fn discard(
+    txn: &mut Txn<'_>,
+    event: EventId,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<Result<Delivery, Refused>, StoreError> {
+    let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+    let Some(before) = before else {
+        return Ok(Err(Refused::NotThere));
+    };
+    match before.state {
+        DeliveryState::Waiting { .. } => {
+            let after = before.clone().discarded(now);
+            if is_first(txn, &before)? {
+                move_place(txn, &before, &after)?;
+            } else {
+                leave_line(txn, &after)?;
+                txn.put(keys::delivery(event, endpoint), after.clone())?;
+            }
+            Ok(Ok(after))
+        }
+        DeliveryState::Abandoned { .. } => Ok(Ok(before)),
+        DeliveryState::Delivering { .. } => Ok(Err(Refused::UnderWay)),
+        DeliveryState::Delivered { .. } => Ok(Err(Refused::Delivered)),
+    }
+}
+
+/// Whether a waiting delivery is the first of its line, and so has a place in the queue.
+fn is_first(txn: &Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
+    let Some((merchant, user)) = &delivery.line else {
+        return Ok(true);
+    };
+    let line = keys::line_prefix(&delivery.endpoint, merchant, user);
+    let first = txn
+        .first(keys::Tree::DeliveryLine, &line, 1)?
+        .into_iter()
+        .next();
+    let own = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
+    Ok(first.is_some_and(|(key, _)| key == own))
+}
+
+/// Sends an endpoint a test event, whatever it subscribes to.
+pub(super) fn test(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    fresh: EventId,
+    now: Timestamp,
+    routing: &Routing,
+) -> Result<bool, StoreError> {
+    let news = OperationalEvent::Test {
+        endpoint: endpoint.clone(),
+    };
+    let event = Event {
+        id: fresh,
+        at: now,
+        content: EventContent::Operational(news),
+    };
+    if routing.targets(&event).next().is_none() {
+        return Ok(false);
+    }
+    publishing::publish(txn, event, routing)?;
+    Ok(true)
+}

@@ -1,0 +1,202 @@
+//! Use cases of the deliver stage: record what came of an attempt, and let the next of the line follow.
+//!
+//! Promise: the attempt, its delivery, the endpoint's health and the news of it are one transaction.
+
+use super::codec::damaged;
+use super::keys::{self, Tree};
+use super::publishing;
+use super::txn::Txn;
+use crate::domain::{
+    Attempt, Delivery, DeliveryState, EndpointName, EventId, Health, HealthChange,
+    OperationalEvent, Timestamp,
+};
+use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, StoreError};
+
+/// Deliveries whose schedule is set aside in one transaction when their endpoint goes down: those that failed once or
+/// more since it last answered. Any beyond this come by their own schedule.
+const SET_ASIDE: usize = 10_000;
+
+/// The delivery, if the claim still holds it.
+fn held(txn: &Txn<'_>, claim: &DeliveryClaim) -> Result<Option<Delivery>, StoreError> {
+    let claimed = &claim.delivery;
+    let stored: Option<Delivery> = txn.get(&keys::delivery(claimed.event, &claimed.endpoint))?;
+    Ok(stored.filter(|stored| {
+        stored.attempts == claimed.attempts
+            && matches!(stored.state, DeliveryState::Delivering { .. })
+    }))
+}
+
+pub(super) fn record(
+    txn: &mut Txn<'_>,
+    claim: &DeliveryClaim,
+    report: &AttemptReport,
+) -> Result<Option<AttemptRecorded>, StoreError> {
+    let Some(before) = held(txn, claim)? else {
+        return Ok(None);
+    };
+    let attempt = Attempt {
+        number: before.attempts,
+        at: report.began,
+        took: report.took,
+        outcome: report.outcome.clone(),
+    };
+    let key = keys::attempt(before.event, &before.endpoint, before.attempts);
+    txn.put(key, attempt)?;
+    let change = observe_health(txn, &before.endpoint, report)?;
+    let health: Health = txn
+        .get(before.endpoint.as_str().as_bytes())?
+        .unwrap_or_default();
+    let after = before.clone().settled(
+        &report.outcome,
+        report.now,
+        report.draw,
+        &report.policy,
+        // The failure that brings it down was an attempt like any other.
+        health.holds() && !matches!(change, HealthChange::Down { .. }),
+    );
+    let after = if health.holds() { after.held() } else { after };
+    move_place(txn, &before, &after)?;
+    if let HealthChange::Down { .. } = change {
+        set_aside(txn, &before.endpoint, report.now)?;
+    }
+    tell(txn, claim, report, &after, change)?;
+    Ok(Some(AttemptRecorded {
+        delivery: after,
+        change,
+        paused: health.paused,
+    }))
+}
+
+fn observe_health(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    report: &AttemptReport,
+) -> Result<HealthChange, StoreError> {
+    let key = endpoint.as_str().as_bytes().to_vec();
+    let before: Health = txn.get(&key)?.unwrap_or_default();
+    let outcome = &report.outcome;
+    let (after, change) = before.observe(outcome.failure.is_some(), outcome.status, report.now);
+    if after != before {
+        txn.put(key, after)?;
+    }
+    Ok(change)
+}
+
+/// An attempt has at most one thing to tell of; its endpoint's going down comes before its own abandonment.
+fn tell(
+    txn: &mut Txn<'_>,
+    claim: &DeliveryClaim,
+    report: &AttemptReport,
+    after: &Delivery,
+    change: HealthChange,
+) -> Result<(), StoreError> {
+    let endpoint = after.endpoint.clone();
+    let news = match change {
+        HealthChange::Down { since } => Some(OperationalEvent::EndpointDown { endpoint, since }),
+        HealthChange::Up { since } => Some(OperationalEvent::EndpointRecovered { endpoint, since }),
+        HealthChange::None => None,
+    };
+    if let Some(news) = news {
+        publishing::publish_news(txn, report.fresh, report.now, news, &report.routing)?;
+    }
+    if let DeliveryState::Abandoned { reason, .. } = after.state
+        && claim.event.merchant_of_result().is_some()
+    {
+        // News of the relay itself make no further news when they are not heard.
+        let news = OperationalEvent::DeliveryAbandoned {
+            endpoint: after.endpoint.clone(),
+            event: after.event,
+            attempts: after.attempts,
+            reason,
+            last_failure: after.last_failure,
+        };
+        publishing::publish_news(txn, report.fresh_too, report.now, news, &report.routing)?;
+    }
+    Ok(())
+}
+
+/// The endpoint is down: nobody waits out a schedule of their own; all wait for it, the oldest first.
+fn set_aside(txn: &mut Txn<'_>, endpoint: &EndpointName, now: Timestamp) -> Result<(), StoreError> {
+    let waiting = keys::delivery_due_prefix(endpoint, false);
+    let from = keys::delivery_due_until(endpoint, false, now);
+    for (key, _) in txn.first_from(Tree::DeliveryDue, &from, &waiting, SET_ASIDE)? {
+        let (_, event) = keys::parse_delivery_due(&key)
+            .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
+        let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+        let Some(before) = before else { continue };
+        let after = before.clone().held();
+        move_place(txn, &before, &after)?;
+    }
+    Ok(())
+}
+
+pub(super) fn release(
+    txn: &mut Txn<'_>,
+    claim: &DeliveryClaim,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(before) = held(txn, claim)? else {
+        return Ok(());
+    };
+    let after = before.clone().released(now);
+    move_place(txn, &before, &after)
+}
+
+/// Stores a delivery that was first in its line in its new state; once it is settled, the next of the line is due.
+pub(super) fn move_place(
+    txn: &mut Txn<'_>,
+    before: &Delivery,
+    after: &Delivery,
+) -> Result<(), StoreError> {
+    let endpoint = &after.endpoint;
+    if let Some(due) = before.due() {
+        let leased = matches!(before.state, DeliveryState::Delivering { .. });
+        txn.delete(
+            Tree::DeliveryDue,
+            keys::delivery_due(endpoint, leased, due, before.event),
+        );
+    }
+    match after.due() {
+        Some(due) => {
+            let leased = matches!(after.state, DeliveryState::Delivering { .. });
+            let key = keys::delivery_due(endpoint, leased, due, after.event);
+            txn.put_raw(Tree::DeliveryDue, key, Vec::new());
+            txn.ring(Lane::Deliver(endpoint.clone()));
+        }
+        None => leave_line(txn, after)?,
+    }
+    txn.put(keys::delivery(after.event, endpoint), after.clone())
+}
+
+pub(super) fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
+    let Some((merchant, user)) = &settled.line else {
+        return Ok(());
+    };
+    let endpoint = &settled.endpoint;
+    txn.delete(
+        Tree::DeliveryLine,
+        keys::line(endpoint, merchant, user, settled.sequence),
+    );
+    let line = keys::line_prefix(endpoint, merchant, user);
+    let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
+        return Ok(());
+    };
+    let event = keys::trailing_id(&event)
+        .map(EventId::from_bytes)
+        .ok_or_else(|| damaged(Tree::DeliveryLine, &key, "not an event id"))?;
+    let next: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+    let due = next.as_ref().and_then(Delivery::due).ok_or_else(|| {
+        damaged(
+            Tree::DeliveryLine,
+            &key,
+            "the delivery next in line is not pending",
+        )
+    })?;
+    txn.put_raw(
+        Tree::DeliveryDue,
+        keys::delivery_due(endpoint, false, due, event),
+        Vec::new(),
+    );
+    txn.ring(Lane::Deliver(endpoint.clone()));
+    Ok(())
+}
