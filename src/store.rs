@@ -446,6 +446,30 @@ pub trait Store: Send + Sync + 'static {
     /// Wake-ups for work that was added.
     fn signals(&self) -> &Signals;
 
+    /// Writes a consistent image of everything to a new file, synced and read back, while work goes on; returns its
+    /// size in bytes. A store whose database has tools of its own for this says so with an error.
+    ///
+    /// # Errors
+    /// It could not be written; no file of this name was made.
+    async fn backup(&self, to: PathBuf) -> Result<u64, StoreError> {
+        let _none = to;
+        Err(StoreError::Write(Arc::new(
+            std::io::ErrorKind::Unsupported.into(),
+        )))
+    }
+
+    /// Writes everything as JSON Lines (`docs/export.md`) while work goes on; returns the number of lines. Each record
+    /// is as it was at some moment of the export.
+    ///
+    /// # Errors
+    /// It could not be read or written.
+    async fn export(&self, to: Box<dyn std::io::Write + Send>) -> Result<u64, StoreError> {
+        drop(to);
+        Err(StoreError::Write(Arc::new(
+            std::io::ErrorKind::Unsupported.into(),
+        )))
+    }
+
     /// Makes everything durable and stops taking in. Idempotent.
     ///
     /// # Errors

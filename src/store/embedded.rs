@@ -10,12 +10,14 @@ mod codec;
 mod commit;
 mod delivering;
 mod engine;
+mod export;
 mod images;
 mod journal;
 mod keys;
 mod leases;
 mod lock;
 mod machine;
+mod maintenance;
 mod opening;
 mod operating;
 mod publishing;
@@ -38,6 +40,9 @@ pub use checkpoint::ImageReport;
 pub use journal::JournalSettings;
 pub use journal::reading::JournalError;
 pub use machine::{Machine, OutFile, Point, ThisMachine};
+pub use maintenance::{
+    CompactReport, Finding, MaintenanceError, VerifyReport, compact, restore, verify_store,
+};
 pub use opening::{OpenError, OpenReport, Rebuilt};
 
 use self::commit::{Committer, Parts};
@@ -408,7 +413,38 @@ impl Store for SledStore {
         &self.signals
     }
 
+    async fn backup(&self, to: PathBuf) -> Result<u64, StoreError> {
+        let images = Arc::clone(&self.images);
+        self.read(move |_| {
+            images
+                .backup(&to)
+                .map(|report| report.bytes)
+                .map_err(as_store)
+        })
+        .await
+    }
+
+    async fn export(&self, mut to: Box<dyn std::io::Write + Send>) -> Result<u64, StoreError> {
+        self.read(move |engine| {
+            let lines = export::write(engine, &mut *to)?;
+            to.flush()
+                .map_err(|error| StoreError::Write(error.into()))?;
+            Ok(lines)
+        })
+        .await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.committer.close().await
+    }
+}
+
+fn as_store(error: checkpoint::CheckpointError) -> StoreError {
+    use checkpoint::CheckpointError;
+    match error {
+        CheckpointError::Write(error) => StoreError::Write(error.into()),
+        CheckpointError::Store(error) => error,
+        CheckpointError::Read(error) => StoreError::Read(std::io::Error::other(error)),
+        CheckpointError::Stopped => StoreError::Stopping,
     }
 }

@@ -85,11 +85,6 @@ impl Journal {
         })
     }
 
-    /// Bytes written since the last checkpoint was asked for.
-    pub(super) const fn written(&self) -> u64 {
-        self.written
-    }
-
     /// A checkpoint is on its way.
     pub(super) const fn start_counting(&mut self) {
         self.written = 0;

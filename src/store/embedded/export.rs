@@ -1,0 +1,188 @@
+//! Everything as JSON Lines, for people and other tools; the shape is in `docs/export.md`.
+//!
+//! Each line stands for itself: one record, with its kind. A record that does not parse is a line of kind `damaged`
+//! with its tree and key: an export of a store in trouble is when it is wanted most.
+
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::codec::{self, Record};
+use super::engine::Engine;
+use super::keys::Tree;
+use crate::domain::{
+    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, UserState,
+    Verification, VerificationState, VerifyPhase,
+};
+use crate::store::{QueryRecord, StoreError};
+
+/// Entries read between two writes, while commits wait.
+const PART: usize = 256;
+
+/// Writes every record; returns how many lines.
+pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreError> {
+    Ok(each::<Callback>(engine, out, callback)?
+        + each::<UserState>(engine, out, user)?
+        + each::<Verification>(engine, out, verification)?
+        + each::<QueryRecord>(engine, out, query)?
+        + each::<Event>(engine, out, event)?
+        + each::<Delivery>(engine, out, delivery)?
+        + each::<Attempt>(engine, out, attempt)?)
+}
+
+fn each<R: Record>(
+    engine: &Engine,
+    out: &mut dyn Write,
+    shape: impl Fn(&[u8], R) -> Value,
+) -> Result<u64, StoreError> {
+    let failed = |error: io::Error| StoreError::Write(error.into());
+    let (mut after, mut lines) = (None::<Vec<u8>>, 0);
+    loop {
+        let part = engine.part(R::TREE, after.as_deref(), PART)?;
+        let Some((last, _)) = part.last() else {
+            return Ok(lines);
+        };
+        after = Some(last.to_vec());
+        for (key, value) in &part {
+            let line = match codec::decode::<R>(key, value) {
+                Ok(record) => shape(key, record),
+                Err(error) => json!({
+                    "kind": "damaged", "tree": R::TREE.name(), "key": hex::encode(key), "why": error.to_string(),
+                }),
+            };
+            writeln!(out, "{line}").map_err(failed)?;
+            lines += 1;
+        }
+    }
+}
+
+/// Bytes as text where they are text, in base64 where not.
+fn bytes(line: &mut Map<String, Value>, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => line.insert("body".into(), text.into()),
+        Err(_not_text) => line.insert("bodyBase64".into(), STANDARD.encode(bytes).into()),
+    };
+}
+
+fn with_body(line: Value, body: &[u8]) -> Value {
+    match line {
+        Value::Object(mut fields) => {
+            bytes(&mut fields, body);
+            Value::Object(fields)
+        }
+        other => other,
+    }
+}
+
+/// Merchant and user of a key that begins with them.
+fn owner(key: &[u8]) -> (String, String) {
+    let (merchant, rest) = key.split_at_checked(10).unwrap_or((key, &[]));
+    let user = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (text(merchant), text(user))
+}
+
+/// Enums by the names that the code has for them: stable, since the records' numbers hang on them.
+fn word(value: impl std::fmt::Debug) -> String {
+    let mut word = String::new();
+    for (at, letter) in format!("{value:?}").chars().enumerate() {
+        if letter.is_ascii_uppercase() && at > 0 {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_lowercase());
+    }
+    word
+}
+
+fn callback(_: &[u8], callback: Callback) -> Value {
+    let arrival = callback.arrival;
+    let line = json!({
+        "kind": "callback", "id": callback.id.to_string(), "merchantNo": callback.merchant.to_string(),
+        "userId": callback.user.map(|user| user.to_string()), "claim": callback.claim, "sign": word(callback.sign),
+        "token": callback.token, "contentType": arrival.content_type, "query": arrival.query, "peer": arrival.peer,
+        "at": arrival.at.to_string(),
+    });
+    with_body(line, &arrival.body)
+}
+
+fn user(key: &[u8], state: UserState) -> Value {
+    let (merchant, user) = owner(key);
+    json!({
+        "kind": "user", "merchantNo": merchant, "userId": user, "sequence": state.sequence, "waited": state.waited,
+        "status": state.last.as_ref().map(|last| last.verdict.status().code()),
+        "failReason": state.last.as_ref().and_then(|last| last.verdict.reason()),
+        "at": state.last.as_ref().map(|last| last.at.to_string()),
+    })
+}
+
+fn verification(key: &[u8], running: Verification) -> Value {
+    let (merchant, user) = owner(key);
+    let stuck = match running.phase {
+        VerifyPhase::Seeking { .. } => None,
+        VerifyPhase::Stuck { at } => Some(at.to_string()),
+    };
+    json!({
+        "kind": "verification", "merchantNo": merchant, "userId": user, "source": word(running.source),
+        "trust": word(running.trust), "since": running.since.to_string(), "queries": running.queries,
+        "stuckAt": stuck, "due": running.due().to_string(),
+        "querying": matches!(running.state, VerificationState::Querying { .. }),
+    })
+}
+
+fn query(key: &[u8], query: QueryRecord) -> Value {
+    let (merchant, user) = owner(key);
+    let (status, reason, failure) = match &query.answer {
+        Answer::Verdict(verdict) => (Some(verdict.status().code()), verdict.reason(), None),
+        Answer::Failed(failure) => (None, None, Some(word(failure))),
+    };
+    json!({
+        "kind": "query", "merchantNo": merchant, "userId": user, "at": query.at.to_string(),
+        "tookMicros": u64::try_from(query.took.as_micros()).unwrap_or(u64::MAX),
+        "status": status, "failReason": reason, "failure": failure,
+    })
+}
+
+fn event(_: &[u8], event: Event) -> Value {
+    let kind = event.kind().as_str().to_owned();
+    let data = match &event.content {
+        EventContent::Result(result) => json!({
+            "merchantNo": result.merchant.to_string(), "userId": result.user.to_string(),
+            "status": result.verdict.status().code(), "failReason": result.verdict.reason(),
+            "sequence": result.sequence, "source": word(result.source),
+        }),
+        EventContent::Operational(_) => Value::Null,
+    };
+    json!({"kind": "event", "id": event.id.to_string(), "at": event.at.to_string(), "type": kind, "data": data})
+}
+
+fn delivery(_: &[u8], delivery: Delivery) -> Value {
+    let (state, at, reason) = match delivery.state {
+        DeliveryState::Waiting { due } => ("waiting", due, None),
+        DeliveryState::Delivering { until } => ("delivering", until, None),
+        DeliveryState::Delivered { at } => ("delivered", at, None),
+        DeliveryState::Abandoned { at, reason } => ("abandoned", at, Some(word(reason))),
+    };
+    json!({
+        "kind": "delivery", "event": delivery.event.to_string(), "endpoint": delivery.endpoint.to_string(),
+        "ordered": delivery.line.is_some(), "sequence": delivery.sequence, "created": delivery.created.to_string(),
+        "attempts": delivery.attempts, "lastFailure": delivery.last_failure.map(word), "state": state,
+        "at": at.to_string(), "reason": reason,
+    })
+}
+
+fn attempt(key: &[u8], attempt: Attempt) -> Value {
+    let event = key
+        .first_chunk::<16>()
+        .copied()
+        .map(crate::domain::EventId::from_bytes);
+    let endpoint = key.get(16..key.len().saturating_sub(5)).unwrap_or_default();
+    let line = json!({
+        "kind": "attempt", "event": event.map(|id| id.to_string()), "endpoint": String::from_utf8_lossy(endpoint),
+        "number": attempt.number, "at": attempt.at.to_string(),
+        "tookMicros": u64::try_from(attempt.took.as_micros()).unwrap_or(u64::MAX),
+        "failure": attempt.outcome.failure.map(word), "status": attempt.outcome.status, "detail": attempt.outcome.detail,
+    });
+    with_body(line, &attempt.outcome.body)
+}
