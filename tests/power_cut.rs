@@ -5,6 +5,16 @@
 //! `POWER_CUT_IMAGES=10000 cargo test --test power_cut` for the long run. The recorder is a C library that is compiled
 //! here with `cc` and preloaded into a process of its own.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by panicking"
+)]
+
 #[path = "power_cut/disk.rs"]
 mod disk;
 #[path = "durable/mod.rs"]

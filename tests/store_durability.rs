@@ -1,5 +1,15 @@
 //! Damage, failing disks, and processes that end at the worst moment: what the embedded store promises about each.
 
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by panicking"
+)]
+
 #[path = "durable/mod.rs"]
 mod durable;
 

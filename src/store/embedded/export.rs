@@ -11,10 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::codec::{self, Record};
 use super::engine::Engine;
-use super::keys::Tree;
 use crate::domain::{
-    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, UserState,
-    Verification, VerificationState, VerifyPhase,
+    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, OperationalEvent,
+    QueryFailure, UserState, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{QueryRecord, StoreError};
 
@@ -135,13 +134,51 @@ fn query(key: &[u8], query: QueryRecord) -> Value {
     let (merchant, user) = owner(key);
     let (status, reason, failure) = match &query.answer {
         Answer::Verdict(verdict) => (Some(verdict.status().code()), verdict.reason(), None),
-        Answer::Failed(failure) => (None, None, Some(word(failure))),
+        Answer::Failed(failure) => (None, None, Some(why(failure))),
     };
     json!({
         "kind": "query", "merchantNo": merchant, "userId": user, "at": query.at.to_string(),
         "tookMicros": u64::try_from(query.took.as_micros()).unwrap_or(u64::MAX),
         "status": status, "failReason": reason, "failure": failure,
     })
+}
+
+/// With the number that the provider gave, where it gave one: `http 502`, `refused 1004`.
+fn why(failure: &QueryFailure) -> String {
+    match failure {
+        QueryFailure::Http(status) => format!("http {status}"),
+        QueryFailure::Refused(code) => format!("refused {code}"),
+        other => word(other),
+    }
+}
+
+fn news(news: &OperationalEvent) -> Value {
+    match news {
+        OperationalEvent::DeliveryAbandoned {
+            endpoint,
+            event,
+            attempts,
+            ..
+        } => {
+            json!({"endpoint": endpoint.to_string(), "event": event.to_string(), "attempts": attempts})
+        }
+        OperationalEvent::VerificationStuck {
+            merchant,
+            user,
+            since,
+            tries,
+        } => json!({
+            "merchantNo": merchant.to_string(), "userId": user.to_string(), "since": since.to_string(), "tries": tries,
+        }),
+        OperationalEvent::CallbackUnrecognized { merchant, callback } => {
+            json!({"merchantNo": merchant.to_string(), "callback": callback.to_string()})
+        }
+        OperationalEvent::EndpointDown { endpoint, since }
+        | OperationalEvent::EndpointRecovered { endpoint, since } => {
+            json!({"endpoint": endpoint.to_string(), "since": since.to_string()})
+        }
+        OperationalEvent::Test { endpoint } => json!({"endpoint": endpoint.to_string()}),
+    }
 }
 
 fn event(_: &[u8], event: Event) -> Value {
@@ -152,7 +189,7 @@ fn event(_: &[u8], event: Event) -> Value {
             "status": result.verdict.status().code(), "failReason": result.verdict.reason(),
             "sequence": result.sequence, "source": word(result.source),
         }),
-        EventContent::Operational(_) => Value::Null,
+        EventContent::Operational(told) => news(told),
     };
     json!({"kind": "event", "id": event.id.to_string(), "at": event.at.to_string(), "type": kind, "data": data})
 }

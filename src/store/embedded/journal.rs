@@ -10,6 +10,9 @@
 pub(super) mod format;
 pub(super) mod reading;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -60,6 +60,10 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number.parse().ok()?, first.parse().ok()?))
 }
 
+/// Takes a record: its sequence and its payload.
+pub(in crate::store::embedded) type Visit<'a> =
+    &'a mut dyn FnMut(u64, &[u8]) -> Result<(), JournalError>;
+
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::store::embedded) struct ReadEnd {
@@ -123,7 +127,7 @@ pub(in crate::store::embedded) fn read(
     directory: &Path,
     after: u64,
     until: Option<u64>,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), JournalError>,
+    visit: Visit<'_>,
 ) -> Result<ReadEnd, JournalError> {
     let segments = segments(directory)?;
     let mut end = ReadEnd {
@@ -164,7 +168,7 @@ fn read_segment(
     next: Option<u64>,
     until: Option<u64>,
     end: &mut ReadEnd,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), JournalError>,
+    visit: Visit<'_>,
 ) -> Result<(), JournalError> {
     let bytes = fs::read(&segment.path).map_err(|source| JournalError::Io {
         path: segment.path.clone(),

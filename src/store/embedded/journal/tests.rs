@@ -1,0 +1,218 @@
+//! The journal by itself: every byte of it, and a model that is crashed and reopened.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::format::{self, HEADER};
+use super::reading::{self, JournalError};
+use super::{JOURNAL, Journal, JournalSettings};
+use crate::store::embedded::engine::Changes;
+use crate::store::embedded::keys::Tree;
+use crate::store::embedded::machine::ThisMachine;
+
+const SMALL: JournalSettings = JournalSettings {
+    segment: 600,
+    checkpoint: u64::MAX,
+};
+
+fn journal(data: &Path, after: u64, settings: JournalSettings) -> Journal {
+    fs::create_dir_all(data.join(JOURNAL)).unwrap();
+    Journal::after(after, Arc::new(ThisMachine), data, settings).unwrap()
+}
+
+fn group(number: u8) -> Changes {
+    let put = (vec![number], Some(vec![number; 30]));
+    let delete = (vec![number.wrapping_sub(1)], None);
+    vec![(Tree::Callbacks, vec![put, delete])]
+}
+
+/// The sequences that can be read, and how the reading ended.
+fn read(data: &Path) -> (Vec<u64>, Result<bool, JournalError>) {
+    let mut found = Vec::new();
+    let end = reading::read(&data.join(JOURNAL), 0, None, &mut |sequence, payload| {
+        format::changes(payload).unwrap();
+        found.push(sequence);
+        Ok(())
+    });
+    (found, end.map(|end| end.torn.is_some()))
+}
+
+fn only_segment(data: &Path) -> std::path::PathBuf {
+    let mut segments = reading::segments(&data.join(JOURNAL)).unwrap();
+    assert_eq!(segments.len(), 1);
+    segments.remove(0).path
+}
+
+#[test]
+fn what_was_appended_is_read_in_order_over_many_segments() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, SMALL);
+    for number in 1..=40 {
+        assert_eq!(journal.append(&group(number)).unwrap(), u64::from(number));
+    }
+    assert!(reading::segments(&data.path().join(JOURNAL)).unwrap().len() > 3);
+    let (found, end) = read(data.path());
+    assert_eq!(found, (1..=40).collect::<Vec<_>>());
+    assert!(!end.unwrap());
+}
+
+/// Three records, their bytes, and where each begins.
+fn three(data: &Path) -> (Vec<u8>, Vec<usize>) {
+    let mut journal = journal(data, 0, JournalSettings::default());
+    let mut starts = vec![HEADER];
+    for number in 1..=3 {
+        journal.append(&group(number)).unwrap();
+        let size = format::payload(&group(number)).len() + format::PREFIX;
+        starts.push(starts.last().unwrap() + size);
+    }
+    (fs::read(only_segment(data)).unwrap(), starts)
+}
+
+#[test]
+fn a_last_record_that_is_cut_at_any_byte_is_a_torn_end() {
+    let data = tempfile::tempdir().unwrap();
+    let (bytes, starts) = three(data.path());
+    let file = only_segment(data.path());
+    for keep in starts[2] + 1..starts[3] {
+        for filler in [None, Some(0_u8), Some(0xff)] {
+            let mut torn = bytes[..keep].to_vec();
+            if let Some(filler) = filler {
+                torn.resize(bytes.len().min(starts[3] + 700), filler);
+            }
+            fs::write(&file, &torn).unwrap();
+            let (found, end) = read(data.path());
+            // Filled with what it ended in, it may be whole.
+            if found.len() == 2 {
+                let zeros_only = torn[starts[2]..].iter().all(|byte| *byte == 0);
+                assert_eq!(end.unwrap(), !zeros_only, "{keep} {filler:?}");
+            } else {
+                assert_eq!((found.len(), &torn[..starts[3]]), (3, &bytes[..starts[3]]));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_damage_at_its_record_unless_it_is_in_the_last() {
+    let data = tempfile::tempdir().unwrap();
+    let (bytes, starts) = three(data.path());
+    let file = only_segment(data.path());
+    for at in 0..starts[3] {
+        for bit in [0x01, 0x80] {
+            let mut flipped = bytes[..starts[3] + 64].to_vec();
+            flipped[at] ^= bit;
+            fs::write(&file, &flipped).unwrap();
+            let (found, end) = read(data.path());
+            let record = starts.iter().rposition(|start| *start <= at).unwrap_or(0);
+            if at >= starts[2] {
+                assert_eq!((found.len(), end.unwrap()), (2, true), "byte {at}");
+                continue;
+            }
+            let Err(JournalError::Damaged {
+                offset, readable, ..
+            }) = end
+            else {
+                panic!("byte {at}: not noticed");
+            };
+            let expected = if at < HEADER { 0 } else { starts[record] };
+            assert_eq!(offset, expected as u64, "byte {at}");
+            let before = if at < HEADER { 0 } else { record };
+            assert_eq!(
+                (found.len(), readable),
+                (before, before as u64),
+                "byte {at}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_of_another_file_are_no_record_of_this_one() {
+    let data = tempfile::tempdir().unwrap();
+    let (bytes, starts) = three(data.path());
+    let other = tempfile::tempdir().unwrap();
+    let (foreign, _) = three(other.path());
+    let mut mixed = bytes[..starts[1]].to_vec();
+    mixed.extend_from_slice(&[1; 16]);
+    mixed.extend_from_slice(&foreign[starts[2]..starts[3]]);
+    fs::write(only_segment(data.path()), mixed).unwrap();
+    let (found, end) = read(data.path());
+    assert_eq!(
+        (found.len(), end.unwrap()),
+        (1, true),
+        "a forged record is a torn tail"
+    );
+}
+
+#[test]
+fn a_tail_that_a_newer_segment_takes_over_does_not_count() {
+    let data = tempfile::tempdir().unwrap();
+    three(data.path());
+    // The third was refused, say: the next file begins with it.
+    let mut next = journal(data.path(), 2, JournalSettings::default());
+    next.append(&group(9)).unwrap();
+    let mut values = Vec::new();
+    let end = reading::read(
+        &data.path().join(JOURNAL),
+        0,
+        None,
+        &mut |sequence, payload| {
+            values.push((sequence, format::changes(payload).unwrap()[0].1.clone()));
+            Ok(())
+        },
+    );
+    assert_eq!(end.unwrap().last, 3);
+    assert_eq!(values, [(1, vec![1]), (2, vec![2]), (3, vec![9])]);
+}
+
+#[test]
+fn a_missing_segment_is_damage() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, SMALL);
+    (1..=40).for_each(|number| assert!(journal.append(&group(number)).is_ok()));
+    let second = &reading::segments(&data.path().join(JOURNAL)).unwrap()[1]
+        .path
+        .clone();
+    fs::remove_file(second).unwrap();
+    let (_, end) = read(data.path());
+    assert!(matches!(end, Err(JournalError::Damaged { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Any groups, with the writer reopened anywhere: replaying once or twice gives what a map gives.
+    #[test]
+    fn replay_is_the_model(groups in proptest::collection::vec(
+        (proptest::collection::vec((0_u8..12, proptest::option::of(0_u8..9)), 1..5), any::<bool>()), 1..40)
+    ) {
+        let data = tempfile::tempdir().unwrap();
+        let mut writer = journal(data.path(), 0, SMALL);
+        let mut model = BTreeMap::new();
+        for (at, (entries, reopens)) in groups.iter().enumerate() {
+            let entries: Vec<_> = entries.iter().map(|(key, value)| (vec![*key], value.map(|v| vec![v; 40]))).collect();
+            for (key, value) in &entries {
+                model.insert(key.clone(), value.clone());
+            }
+            writer.append(&vec![(Tree::Users, entries)]).unwrap();
+            if *reopens {
+                writer = journal(data.path(), at as u64 + 1, SMALL);
+            }
+        }
+        let mut replayed = BTreeMap::new();
+        for _ in 0..2 {
+            let end = reading::read(&data.path().join(JOURNAL), 0, None, &mut |_, payload| {
+                for (_, key, value) in format::changes(payload).unwrap() {
+                    replayed.insert(key, value);
+                }
+                Ok(())
+            });
+            prop_assert_eq!(end.unwrap().last, groups.len() as u64);
+            prop_assert_eq!(&replayed, &model);
+        }
+    }
+}
