@@ -158,11 +158,12 @@ fn sled_damaged_in_any_way_is_made_again_and_nothing_is_missing() {
         let (original, ledger) = lived(SMALL, 12, closes);
         for (way, damage) in ways {
             let copy = tempfile::tempdir().expect("makes");
-            let copied = Command::new("cp")
-                .arg("-rT")
-                .args([original.path(), copy.path()])
-                .status();
-            assert!(copied.expect("cp runs").success());
+            let copied = durable::run(
+                Command::new("cp")
+                    .arg("-rT")
+                    .args([original.path(), copy.path()]),
+            );
+            assert!(copied.status.success());
             damage(copy.path());
             let (store, report) = reopen(copy.path());
             let found = block_on(violations(&store, &ledger));
@@ -188,11 +189,12 @@ fn sled_damaged_in_any_way_is_made_again_and_nothing_is_missing() {
 fn an_older_sled_in_the_place_of_a_closed_one_is_noticed() {
     let (directory, _) = lived(SMALL, 4, true);
     let old = tempfile::tempdir().expect("makes");
-    let copied = Command::new("cp")
-        .arg("-rT")
-        .args([&directory.path().join("sled"), old.path()])
-        .status();
-    assert!(copied.expect("cp runs").success());
+    let copied = durable::run(
+        Command::new("cp")
+            .arg("-rT")
+            .args([&directory.path().join("sled"), old.path()]),
+    );
+    assert!(copied.status.success());
     let (store, _) = reopen(directory.path());
     let before = block_on(async {
         load(&store, &SeededEntropy::new(9), 20..24, &|_| {}).await;
@@ -272,12 +274,13 @@ fn a_torn_end_is_cut_at_any_byte_and_costs_only_what_was_not_acknowledged() {
         torn.extend_from_slice(&vec![0xa5; cut * 37]);
         let image = more.path().join(cut.to_string());
         fs::create_dir_all(image.join("journal")).expect("makes");
-        let copied = Command::new("cp")
-            .arg("-r")
-            .arg(directory.path().join("checkpoints"))
-            .arg(&image)
-            .status();
-        assert!(copied.expect("cp runs").success());
+        let copied = durable::run(
+            Command::new("cp")
+                .arg("-r")
+                .arg(directory.path().join("checkpoints"))
+                .arg(&image),
+        );
+        assert!(copied.status.success());
         let name = journal.file_name().expect("named");
         fs::write(image.join("journal").join(name), torn).expect("writes");
         let (store, report) = reopen(&image);
@@ -495,12 +498,12 @@ fn a_process_that_ends_at_any_named_point_leaves_all_that_it_acknowledged() {
     ];
     for point in points {
         let directory = tempfile::tempdir().expect("makes");
-        let ran = Command::new(std::env::current_exe().expect("known"))
-            .args(["--exact", "worker", "--test-threads=1"])
-            .env("END_IN", directory.path())
-            .env("END_AT", format!("{point:?}"))
-            .output()
-            .expect("runs");
+        let ran = durable::run(
+            Command::new(std::env::current_exe().expect("known"))
+                .args(["--exact", "worker", "--test-threads=1"])
+                .env("END_IN", directory.path())
+                .env("END_AT", format!("{point:?}")),
+        );
         assert!(!ran.status.success(), "{point:?} was not reached");
         let text = fs::read_to_string(directory.path().join("acks")).unwrap_or_default();
         let ledger = Ledger(text.lines().map(str::to_owned).collect());

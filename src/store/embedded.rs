@@ -20,6 +20,7 @@ mod machine;
 mod maintenance;
 mod opening;
 mod operating;
+mod outcome;
 mod publishing;
 mod reading;
 mod rebuild;
@@ -43,7 +44,7 @@ pub use machine::{Machine, OutFile, Point, ThisMachine};
 pub use maintenance::{
     CompactReport, Finding, MaintenanceError, VerifyReport, compact, restore, verify_store,
 };
-pub use opening::{OpenError, OpenReport, Rebuilt};
+pub use outcome::{OpenError, OpenReport, Rebuilt};
 
 use self::commit::{Committer, Parts};
 use self::engine::Engine;

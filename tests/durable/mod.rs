@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
@@ -52,9 +53,22 @@ pub fn open(
     tuning: JournalSettings,
     machine: Arc<dyn Machine>,
 ) -> Result<(SledStore, OpenReport), OpenError> {
+    let _nobody_forks = FORKING.read().expect("whole");
     let mut settings = EmbeddedSettings::at(path.to_owned(), 0);
     settings.cache = 4 << 20;
     SledStore::open_on(&settings, tuning, machine, at(0))
+}
+
+/// A child has a copy of every open file, locks included, from its fork to its exec: meanwhile no store that another
+/// test has just closed can be opened.
+static FORKING: RwLock<()> = RwLock::new(());
+
+pub fn run(command: &mut Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let forking = FORKING.write().expect("whole");
+    let child = command.spawn().expect("starts");
+    drop(forking);
+    child.wait_with_output().expect("ends")
 }
 
 pub fn reopen(path: &Path) -> (SledStore, OpenReport) {

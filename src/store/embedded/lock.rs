@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use super::opening::OpenError;
+use super::outcome::OpenError;
 
 /// Our own lock, because its message can name the holder; sled's comes second.
 pub(super) fn take(path: &Path) -> Result<File, OpenError> {

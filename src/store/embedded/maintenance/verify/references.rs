@@ -1,0 +1,202 @@
+//! Every record parses, and what refers to another thing finds it: records and their places in indexes and queues, both
+//! ways. What does not is reported by key, never by content.
+
+use super::VerifyReport;
+use crate::domain::{
+    Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, UserState,
+    Verification,
+};
+use crate::store::embedded::codec::{self, Record};
+use crate::store::embedded::engine::Engine;
+use crate::store::embedded::keys::{self, Tree};
+use crate::store::{QueryRecord, StoreError};
+
+pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
+    each::<Callback>(engine, report, |callback, key| {
+        let by_user = callback.user.as_ref();
+        let (tree, index) = match by_user {
+            Some(user) => (
+                Tree::CallbacksByUser,
+                keys::callback_of_user(&callback.merchant, user, callback.id),
+            ),
+            None => {
+                let mut index = keys::unrecognized_prefix(&callback.merchant, callback.token);
+                index.extend_from_slice(key);
+                (Tree::Unrecognized, index)
+            }
+        };
+        vec![(tree, index)]
+    });
+    each::<UserState>(engine, report, |_, _| Vec::new());
+    each::<QueryRecord>(engine, report, |_, _| Vec::new());
+    each::<Verification>(engine, report, |running, key| {
+        let user = key.split_first_chunk::<10>().and_then(|(merchant, user)| {
+            let merchant = std::str::from_utf8(merchant).ok()?.parse().ok()?;
+            let user = std::str::from_utf8(user).ok()?.parse().ok()?;
+            Some(keys::verify_due(&merchant, &user, running))
+        });
+        user.map(|place| (Tree::VerifyDue, place))
+            .into_iter()
+            .collect()
+    });
+    each::<Event>(engine, report, |event, _| match &event.content {
+        EventContent::Result(result) => vec![(
+            Tree::EventsByUser,
+            keys::event_of_user(&result.merchant, &result.user, result.sequence),
+        )],
+        EventContent::Operational(_) => Vec::new(),
+    });
+    each::<Delivery>(engine, report, |delivery, _| {
+        let mut wanted = vec![(Tree::Events, delivery.event.to_bytes().to_vec())];
+        if let (Some((merchant, user)), true) = (&delivery.line, delivery.is_pending()) {
+            let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
+            wanted.push((Tree::DeliveryLine, place));
+        }
+        // Of an ordered line only the first stands in the queue; the line itself is looked through below.
+        if let (Some(due), None) = (delivery.due(), &delivery.line) {
+            let leased = matches!(delivery.state, DeliveryState::Delivering { .. });
+            let place = keys::delivery_due(&delivery.endpoint, leased, due, delivery.event);
+            wanted.push((Tree::DeliveryDue, place));
+        }
+        wanted
+    });
+    each::<Attempt>(engine, report, |_, key| {
+        let delivery = key.len().checked_sub(5).and_then(|end| key.get(..end));
+        delivery
+            .map(|key| (Tree::Deliveries, key.to_vec()))
+            .into_iter()
+            .collect()
+    });
+    let id_at_end =
+        |tree| move |key: &[u8], _: &[u8]| keys::trailing_id(key).map(|id| (tree, id.to_vec()));
+    index(
+        engine,
+        report,
+        Tree::CallbacksByUser,
+        id_at_end(Tree::Callbacks),
+    );
+    index(
+        engine,
+        report,
+        Tree::Unrecognized,
+        id_at_end(Tree::Callbacks),
+    );
+    index(engine, report, Tree::EventsByUser, |_, value| {
+        keys::trailing_id(value).map(|id| (Tree::Events, id.to_vec()))
+    });
+    index(engine, report, Tree::VerifyDue, |key, _| {
+        let skipped = if keys::verify_due_is_leased(key) {
+            20
+        } else {
+            21
+        };
+        let user = key.get(skipped..)?;
+        Some((Tree::Verifications, [key.get(..10)?, user].concat()))
+    });
+    index(engine, report, Tree::DeliveryDue, |key, _| {
+        let (_, event) = keys::parse_delivery_due(key)?;
+        let endpoint = keys::parse_endpoint(key)?;
+        Some((Tree::Deliveries, keys::delivery(event, &endpoint)))
+    });
+    index(engine, report, Tree::DeliveryLine, |key, value| {
+        let event = EventId::from_bytes(keys::trailing_id(value)?);
+        let endpoint = keys::parse_endpoint(key)?;
+        Some((Tree::Deliveries, keys::delivery(event, &endpoint)))
+    });
+    check_lines(engine, report);
+}
+
+/// The first of each line must stand in the queue, or the line waits for ever.
+fn check_lines(engine: &Engine, report: &mut VerifyReport) {
+    let mut line: Vec<u8> = Vec::new();
+    walk(engine, report, Tree::DeliveryLine, |report, key, value| {
+        let own = key.get(..key.len().saturating_sub(8)).unwrap_or_default();
+        if own == line {
+            return Ok(());
+        }
+        line = own.to_vec();
+        let (Some(endpoint), Some(id)) = (keys::parse_endpoint(key), keys::trailing_id(value))
+        else {
+            return Ok(());
+        };
+        let event = EventId::from_bytes(id);
+        let delivery_key = keys::delivery(event, &endpoint);
+        let Some(bytes) = engine.get(Tree::Deliveries, &delivery_key)? else {
+            return Ok(());
+        };
+        let delivery: Delivery = codec::decode(&delivery_key, &bytes)?;
+        let leased = matches!(delivery.state, DeliveryState::Delivering { .. });
+        let is_queued = match delivery.due() {
+            Some(due) => {
+                let place = keys::delivery_due(&endpoint, leased, due, event);
+                engine.get(Tree::DeliveryDue, &place)?.is_some()
+            }
+            None => false,
+        };
+        if !is_queued {
+            let what = format!(
+                "{}: first in its line and not in the queue",
+                hex::encode(key)
+            );
+            report.wrong(Tree::DeliveryLine.name(), what);
+        }
+        Ok(())
+    });
+}
+
+fn walk(
+    engine: &Engine,
+    report: &mut VerifyReport,
+    tree: Tree,
+    mut look: impl FnMut(&mut VerifyReport, &[u8], &[u8]) -> Result<(), StoreError>,
+) {
+    let entries = match engine.prefix(tree, &[]) {
+        Ok(entries) => entries,
+        Err(error) => return report.wrong(tree.name(), error),
+    };
+    for entry in entries {
+        let looked = entry.and_then(|(key, value)| look(report, &key, &value));
+        if let Err(error) = looked {
+            report.wrong(tree.name(), error);
+        }
+    }
+}
+
+/// Every record of a kind parses, and what it must have elsewhere is there.
+fn each<R: Record>(
+    engine: &Engine,
+    report: &mut VerifyReport,
+    wanted: impl Fn(&R, &[u8]) -> Vec<(Tree, Vec<u8>)>,
+) {
+    walk(engine, report, R::TREE, |report, key, value| {
+        report.entries += 1;
+        let record: R = codec::decode(key, value)?;
+        for (tree, other) in wanted(&record, key) {
+            if engine.get(tree, &other)?.is_none() {
+                let what = format!("{} has no entry in {}", hex::encode(key), tree.name());
+                report.wrong(R::TREE.name(), what);
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Every entry of an index leads somewhere.
+fn index(
+    engine: &Engine,
+    report: &mut VerifyReport,
+    tree: Tree,
+    target: impl Fn(&[u8], &[u8]) -> Option<(Tree, Vec<u8>)>,
+) {
+    walk(engine, report, tree, |report, key, value| {
+        report.entries += 1;
+        let is_there = match target(key, value) {
+            Some((tree, key)) => engine.get(tree, &key)?.is_some(),
+            None => false,
+        };
+        if !is_there {
+            report.wrong(tree.name(), format!("{} leads nowhere", hex::encode(key)));
+        }
+        Ok(())
+    });
+}
