@@ -1,0 +1,87 @@
+//! The real program, `vexora-relay serve`, and every line that it logs.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use super::secs;
+
+pub struct Service {
+    child: Child,
+    lines: Receiver<String>,
+    log: Vec<String>,
+    pub address: SocketAddr,
+}
+
+impl Service {
+    /// Starts it, and waits until it takes callbacks. Its log must be JSON.
+    pub fn start(config: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_vexora-relay"))
+            .args(["serve", "--config"])
+            .arg(config)
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if tell.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut service = Self {
+            child,
+            lines,
+            log: vec![],
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        let ready = service.wait_for(" ready: callbacks on ");
+        let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+        let url = ready["callbacks"].as_str().unwrap();
+        service.address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        service
+    }
+
+    /// Waits for a line with this in it.
+    pub fn wait_for(&mut self, what: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(secs(30)) else {
+                panic!("no {what:?} in\n{}", self.log.join("\n"));
+            };
+            self.log.push(line.clone());
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    /// As the power fails.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As systemd stops it. Returns all that it logged.
+    pub fn stop(mut self) -> Vec<String> {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        let rest: Vec<String> = self.lines.iter().collect();
+        self.log.extend(rest);
+        std::mem::take(&mut self.log)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Ended already, unless the test failed.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

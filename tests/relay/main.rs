@@ -1,0 +1,26 @@
+//! The relay end to end: a callback in through a real socket, the simulated Vexora asked, a signed webhook out to a
+//! recording receiver; schedules on a clock that stands still until a test moves it.
+//!
+//! Signatures are computed and checked here from their published rules, never by the project's own signing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests, and the helpers of tests"
+)]
+
+mod breaker;
+mod crash;
+mod failures;
+mod formats;
+mod hostile;
+mod kit;
+mod lanes;
+mod limits;
+mod ordering;
+mod retries;
+mod secrecy;
+mod verification;
+mod webhook;
