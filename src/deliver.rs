@@ -90,7 +90,7 @@ impl Deliverer {
         began: Timestamp,
         took: Duration,
     ) {
-        let now = began.plus(took).max(self.parts.clock.now());
+        let now = self.parts.clock.now().max(began);
         let report = AttemptReport {
             began,
             took,
