@@ -1,4 +1,4 @@
-//! Contract §1 and issue text: a crash at any point leaves work that is picked up again, under the same `webhook-id`.
+//! Contract §1: a crash at any point leaves work that is picked up again, under the same `webhook-id`.
 
 use crate::kit::{MERCHANT, Relay, Reply, Service, Setup, Sink, TOKEN, merchant, post, secs};
 use vexora_relay::domain::VerifyLane;
@@ -37,11 +37,7 @@ async fn a_query_that_was_out_is_asked_again_after_a_restart() {
         .await;
     relay.says("u1", "2", None);
     relay.post_callback("u1", "2").await;
-    let claimed =
-        relay
-            .store()
-            .claim_verifications(&merchant(), VerifyLane::Main, relay.now(), LEASE, 10);
-    assert_eq!(claimed.await.unwrap().len(), 1);
+    claim_the_query(&relay).await;
     assert_eq!(relay.settle().await, 0, "somebody else asks already");
     relay.restart().await;
     relay.settle().await;
@@ -57,11 +53,7 @@ async fn a_query_that_nobody_answers_for_is_asked_again_when_its_lease_ends() {
         .await;
     relay.says("u1", "2", None);
     relay.post_callback("u1", "2").await;
-    let claimed =
-        relay
-            .store()
-            .claim_verifications(&merchant(), VerifyLane::Main, relay.now(), LEASE, 10);
-    assert_eq!(claimed.await.unwrap().len(), 1);
+    claim_the_query(&relay).await;
     relay.advance(LEASE - secs(1));
     assert_eq!(relay.settle().await, 0);
     relay.advance(secs(1));

@@ -71,10 +71,6 @@ impl Request {
         found[0]
     }
 
-    pub fn has_header(&self, name: &str) -> bool {
-        self.headers.iter().any(|(known, _)| known == name)
-    }
-
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
