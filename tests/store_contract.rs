@@ -2,6 +2,13 @@
 //!
 //! Each test speaks the trait only; `Bench::restart` stands for a process that ended and came back.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests, and the helpers of tests"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -43,11 +43,11 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
         "online": findings.iter().map(Finding::json).collect::<Vec<Value>>(),
     });
     let mut text = format!(
-        "{}: {} merchants, {} endpoints, {} warnings",
+        "{}: {}, {}, {}",
         file.display(),
-        config.merchants.len(),
-        config.endpoints.len(),
-        config.warnings.len()
+        counted(config.merchants.len(), "merchant"),
+        counted(config.endpoints.len(), "endpoint"),
+        counted(config.warnings.len(), "warning")
     );
     for finding in &findings {
         let mark = if finding.ok { "ok  " } else { "FAIL" };
@@ -62,6 +62,12 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
         return Err(Failure::Said);
     }
     Ok(())
+}
+
+/// `1 merchant`, `2 merchants`.
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 impl Finding {

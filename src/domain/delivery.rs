@@ -3,6 +3,8 @@
 //! An attempt is counted before it is sent ([`Delivery::begun`]) and recorded after ([`Delivery::settled`]): a crash
 //! in between costs an attempt and never grants one.
 
+// long because: a third of it is the tests of one state machine, which are read beside it.
+
 use std::time::Duration;
 
 use super::{EndpointName, EventId, Jitter, MerchantNo, Schedule, Timestamp, UserId};

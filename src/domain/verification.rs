@@ -3,6 +3,8 @@
 //! One verification per (merchant, user). Doorbells that come meanwhile join it. A verification is a value: each
 //! function takes one and gives the next, and the store keeps whatever comes out.
 
+// long because: a third of it is the tests of one state machine, which are read beside it.
+
 use std::time::Duration;
 
 use super::{Answer, QueryFailure, Schedule, Source, Timestamp, Trust};
