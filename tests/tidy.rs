@@ -86,17 +86,15 @@ fn without_comments(text: &str) -> String {
     code.collect::<Vec<_>>().join("\n")
 }
 
-/// The names right after each `crate::` and `vexora_relay::`, groups in braces included.
-fn imported(text: &str) -> BTreeSet<String> {
+/// The names right after each `root` (`crate::`, or from a binary `vexora_relay::`), groups in braces included.
+fn imported(root: &str, text: &str) -> BTreeSet<String> {
     let code = without_comments(text);
     let mut names = BTreeSet::new();
-    for root in ["crate::", "vexora_relay::"] {
-        for (at, _) in code.match_indices(root) {
-            let rest = &code[at + root.len()..];
-            match rest.strip_prefix('{') {
-                Some(group) => names.extend(group_heads(group)),
-                None => names.extend([head(rest)]),
-            }
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => names.extend(group_heads(group)),
+            None => names.extend([head(rest)]),
         }
     }
     names
@@ -143,7 +141,9 @@ fn wrong_imports(file: &str, text: &str) -> Vec<String> {
         )];
     };
     let demo = file.starts_with("cli/demo");
-    imported(text)
+    let binary = ["main", "vexora-sandbox"].contains(&module);
+    let root = if binary { "vexora_relay::" } else { "crate::" };
+    imported(root, text)
         .into_iter()
         .filter(|name| IMPORTS.iter().any(|(module, _)| module == name))
         .filter(|name| name != module && !allowed.contains(&name.as_str()))
@@ -202,7 +202,10 @@ fn wrong_manifest(manifest: &str) -> Vec<String> {
         ));
     }
     let actix = &manifest["dependencies"]["actix-web"];
-    let features = actix["features"].as_array().into_iter().flatten();
+    let features = actix
+        .get("features")
+        .and_then(|features| features.as_array());
+    let features = features.into_iter().flatten();
     for feature in features.filter_map(|feature| feature.as_str()) {
         if feature.starts_with("compress-") {
             complaints.push(format!(
@@ -210,7 +213,8 @@ fn wrong_manifest(manifest: &str) -> Vec<String> {
             ));
         }
     }
-    if actix["default-features"].as_bool() != Some(false) {
+    let defaults = actix.get("default-features");
+    if defaults.and_then(|defaults| defaults.as_bool()) != Some(false) {
         complaints.push("Cargo.toml: actix-web with its default features inflates bodies".into());
     }
     complaints

@@ -17,7 +17,32 @@ const VERBS: [&str; 8] = [
 fn the_help_shows_every_verb_and_the_exit_codes() {
     let help = run(program().arg("--help")).with(0);
     assert_eq!(help.err, "");
-    insta::assert_snapshot!(help.out, @"");
+    insta::assert_snapshot!(help.out, @r"
+    Takes Vexora KYC callbacks, makes them durable, verifies them by query and tells every webhook until
+    each has heard
+
+    Usage: vexora-relay [OPTIONS] <COMMAND>
+
+    Commands:
+      serve         Run the relay until SIGTERM or SIGINT
+      check         Check the configuration and say all that is wrong with it
+      demo          See it work: a simulated Vexora, the relay and a receiver on loopback ports
+      query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
+      sign          Compute Vexora's sign over parameters, with a merchant's secret
+      secret        Make a fresh webhook secret
+      callback-url  Print the callBackUrl to give to Vexora; it contains the token
+      completions   Print a completion script
+      help          Print this message or the help of the given subcommand(s)
+
+    Options:
+          --config <FILE>  The configuration file [default: ./config.toml, then
+                           /etc/vexora-relay/config.toml]
+          --json           Print JSON on stdout
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 service not reachable, 78 configuration.
+    ");
 }
 
 #[test]

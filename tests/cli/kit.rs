@@ -161,7 +161,8 @@ impl Provider {
             url: Some(url),
             ..CallbackSpec::default()
         };
-        let sent = self.sandbox.send_callback(&merchant(), &user(id), &spec);
+        let (merchant, user) = (merchant(), user(id));
+        let sent = self.sandbox.send_callback(&merchant, &user, &spec);
         self.runtime.block_on(sent).unwrap()
     }
 }
