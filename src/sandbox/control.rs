@@ -1,12 +1,14 @@
 //! The control API: how a person or a script steers the simulation and looks inside. JSON, no authentication, and
 //! answered to this machine only, whatever address the sandbox listens on.
 //!
-//!     GET  /control/faults                              PUT /control/faults   {"query_lag": "5s", …}; what is left out is off
-//!     GET  /control/users                               every user
-//!     GET  /control/users/{merchant}/{user}             status, applications, callbacks with their tries, queries
-//!     PUT  /control/users/{merchant}/{user}             {status, failReason, decision, callBackUrl, callback, faults}
-//!     POST /control/users/{merchant}/{user}/callback    send one now; see [`CallbackSpec`] for what can be ordered
-//!     GET  /control/requests                            counts
+//! ```text
+//! GET  /control/faults                              PUT /control/faults   {"query_lag": "5s", …}; what is left out is off
+//! GET  /control/users                               every user
+//! GET  /control/users/{merchant}/{user}             status, applications, callbacks with their tries, queries
+//! PUT  /control/users/{merchant}/{user}             {status, failReason, decision, callBackUrl, callback, faults}
+//! POST /control/users/{merchant}/{user}/callback    send one now; see CallbackSpec for what can be ordered
+//! GET  /control/requests                            counts
+//! ```
 //!
 //! Promise: an unknown field or a nonsensical value is a 400 that says which, and changes nothing.
 

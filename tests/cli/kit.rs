@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -105,10 +105,6 @@ impl Place {
 
     pub fn path(&self) -> &Path {
         self.directory.path()
-    }
-
-    pub fn config(&self) -> PathBuf {
-        self.path().join("config.toml")
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
