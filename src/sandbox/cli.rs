@@ -4,6 +4,7 @@
 //! when it cannot start, 2 for a wrong command line. A secret is never shown. `RUST_LOG` sets the log's level.
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -124,6 +125,7 @@ pub fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = match args.config() {
         Ok(config) => config,
