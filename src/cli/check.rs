@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::output::Output;
+use super::output::{Output, counted};
 use super::{Failure, block_on, load, query};
 use crate::config::settings::{Config, EndpointSettings, MerchantSettings};
 use crate::domain::{Answer, QueryFailure, UserId};
@@ -62,12 +62,6 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
         return Err(Failure::Said);
     }
     Ok(())
-}
-
-/// `1 merchant`, `2 merchants`.
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 impl Finding {

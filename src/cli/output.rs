@@ -49,3 +49,9 @@ impl Output {
         self.note(&format!("warning: {text}"));
     }
 }
+
+/// `1 merchant`, `2 merchants`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::output::Output;
+use super::output::{Output, counted};
 use super::{Failure, load, logging, service_runtime};
 use crate::app::{App, Deps, Running, Sockets, Workers};
 use crate::clock::{OsEntropy, SystemClock};
@@ -64,12 +64,12 @@ async fn announce(file: &std::path::Path, config: &Config, running: &Running, op
         pending_verifications = pending.verifications,
         pending_deliveries = deliveries,
         released = opened.released,
-        "vexora-relay {} ready: callbacks on {}, admin on {}, {} merchants, {} endpoints, {store} store {} with {} verifications and {deliveries} deliveries pending",
+        "vexora-relay {} ready: callbacks on {}, admin on {}, {}, {}, {store} store {} with {} verifications and {deliveries} deliveries pending",
         env!("CARGO_PKG_VERSION"),
         shown(running.public_address(), config.server.tls.is_some()),
         shown(running.admin_address(), false),
-        config.merchants.len(),
-        config.endpoints.len(),
+        counted(config.merchants.len(), "merchant"),
+        counted(config.endpoints.len(), "endpoint"),
         config.store.path.display(),
         pending.verifications,
     );
