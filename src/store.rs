@@ -84,6 +84,8 @@ pub struct AnswerReport {
     pub took: Duration,
     /// A fresh id, used if there is an event to make.
     pub fresh: EventId,
+    /// A fresh id, used if it becomes stuck and somebody wants to hear of that.
+    pub fresh_too: EventId,
     /// The rules.
     pub policy: VerifyPolicy,
     /// Who is to hear.

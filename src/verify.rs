@@ -144,6 +144,7 @@ impl Verifier {
             now,
             took,
             fresh: self.parts.entropy.event_id(now),
+            fresh_too: self.parts.entropy.event_id(now),
             policy: self.parts.settings.load().policy.clone(),
             routing: self.parts.routing.load_full(),
         };

@@ -109,6 +109,7 @@ impl Bench {
             now,
             took: Duration::from_millis(3),
             fresh: self.entropy.event_id(now),
+            fresh_too: self.entropy.event_id(now),
             policy: verify_policy(),
             routing: routing(),
         };

@@ -128,10 +128,12 @@ pub async fn live(
             now,
             took: Duration::from_millis(3),
             fresh: entropy.event_id(now),
+            fresh_too: entropy.event_id(now),
             policy: VerifyPolicy {
                 retry: Schedule::new(vec![Duration::from_secs(1)]).expect("valid"),
                 give_up_after: Duration::from_secs(600),
                 duplicate_window: Duration::from_secs(1),
+                reconcile: None,
             },
             routing: routing(),
         };
@@ -159,6 +161,7 @@ pub async fn live(
             now,
             draw: 0.0,
             fresh: entropy.event_id(now),
+            fresh_too: entropy.event_id(now),
             policy: DeliveryPolicy {
                 retry: Schedule::new(vec![Duration::from_secs(5)]).expect("valid"),
                 jitter: Jitter::NONE,

@@ -177,6 +177,10 @@ fn news(news: &OperationalEvent) -> Value {
         | OperationalEvent::EndpointRecovered { endpoint, since } => {
             json!({"endpoint": endpoint.to_string(), "since": since.to_string()})
         }
+        OperationalEvent::ProviderDown { address, since }
+        | OperationalEvent::ProviderRecovered { address, since } => {
+            json!({"provider": address, "since": since.to_string()})
+        }
         OperationalEvent::Test { endpoint } => json!({"endpoint": endpoint.to_string()}),
     }
 }

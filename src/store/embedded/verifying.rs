@@ -172,14 +172,14 @@ pub(super) fn record(
         Settled::Goes { next, newly_stuck } => {
             recorded.next_due = Some(next.due());
             recorded.newly_stuck = newly_stuck;
-            if newly_stuck && recorded.event.is_none() {
+            if newly_stuck {
                 let news = OperationalEvent::VerificationStuck {
                     merchant: merchant.clone(),
                     user: user.clone(),
                     since: next.since,
                     tries: next.queries,
                 };
-                publishing::publish_news(txn, report.fresh, now, news, &report.routing)?;
+                publishing::publish_news(txn, report.fresh_too, now, news, &report.routing)?;
             }
             replace(txn, merchant, user, Some(&before), Some(next))?;
         }
