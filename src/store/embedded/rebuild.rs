@@ -4,7 +4,7 @@
 //! into place, since a cut during its first opening can leave a directory that never opens; `snap.*.generating`, left by
 //! a kill during an opening, is removed; damage panics inside sled and is caught here.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -111,6 +111,7 @@ pub(super) fn open_checked(
 ) -> Result<Engine, NotOpened> {
     let directory = path.join(name);
     remove_leftovers(&directory).map_err(of_io)?;
+    await_release(&directory).map_err(of_io)?;
     let db = open_database(&directory, cache)?;
     let panicked = |_| NotOpened::Damage("sled panicked while its trees were opened".to_owned());
     let open = AssertUnwindSafe(|| {
@@ -131,6 +132,21 @@ pub(super) fn open_checked(
         Some(_) => Err(NotOpened::Damage("its schema was never in use".to_owned())),
         None => Err(NotOpened::Damage("it has no schema number".to_owned())),
     }
+}
+
+/// sled's own threads may hold its lock for a moment after it was dropped, by us or by the store before us; sled itself
+/// would not wait. No other process can be meant: we hold the lock of the data directory.
+fn await_release(directory: &Path) -> io::Result<()> {
+    let data = match File::open(directory.join("db")) {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if let Err(TryLockError::WouldBlock) = data.try_lock() {
+        tracing::info!("waiting for sled to let go of its file");
+        data.lock()?;
+    }
+    data.unlock()
 }
 
 /// A kill while sled opened leaves a half-written snapshot that makes every later opening fail.
