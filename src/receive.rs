@@ -6,7 +6,7 @@
 //! sign and secrets never.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
@@ -14,7 +14,7 @@ use tracing::{debug, error, info};
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
-    Arrival, Callback, CallbackId, MerchantNo, Routing, Secrets, SignCheck, Trust,
+    Arrival, Callback, CallbackId, MerchantNo, Routing, Secrets, SignCheck, Timestamp, Trust,
 };
 use crate::signing::vexora;
 use crate::store::{Store, StoreError};
@@ -96,6 +96,8 @@ pub struct Receiver {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     routing: Arc<ArcSwap<Routing>>,
+    /// The id of the latest callback: ids follow the order of arrival even within one millisecond.
+    latest: Mutex<Option<CallbackId>>,
 }
 
 impl fmt::Debug for Receiver {
@@ -120,7 +122,18 @@ impl Receiver {
             clock,
             entropy,
             routing,
+            latest: Mutex::new(None),
         }
+    }
+
+    fn next_id(&self, now: Timestamp) -> CallbackId {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = self.entropy.callback_id(now);
+        // Only within the same millisecond: a clock that was set back begins anew.
+        let same = latest.filter(|latest| latest.made_at() == fresh.made_at());
+        let id = same.map_or(fresh, |latest| fresh.max(latest.successor()));
+        *latest = Some(id);
+        id
     }
 
     /// Callbacks that come from now on meet these settings.
@@ -173,7 +186,7 @@ impl Receiver {
         }
         let (now, bytes) = (arrival.at, arrival.body.len());
         let callback = Callback {
-            id: self.entropy.callback_id(now),
+            id: self.next_id(now),
             merchant: door.merchant().clone(),
             user: reading.user,
             claim: reading.claim,
@@ -196,7 +209,7 @@ impl Receiver {
             error!(callback = %taken.id, merchant = %door.merchant(), error = cause, "callback not accepted: it could not be made durable");
             return Err(error.into());
         }
-        let took_ms = self.clock.now().since(now).as_millis();
+        let took_ms = u64::try_from(self.clock.now().since(now).as_millis()).unwrap_or(u64::MAX);
         info!(
             callback = %taken.id, merchant = %door.merchant(), sign = sign.as_str(), token = door.token(),
             recognized = taken.recognized, bytes, took_ms, "callback accepted"

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
-    Answer, Arrival, Callback, Delivery, DeliveryPolicy, DeliveryState, EventContent, EventFilter,
-    FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route, Routing, Schedule, SignCheck,
-    Source, Status, Timestamp, Trust, UserId, Verdict, VerifyLane, VerifyPolicy,
+    Answer, ApplicationState, Arrival, Callback, Delivery, DeliveryPolicy, DeliveryState,
+    EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route,
+    Routing, Schedule, SignCheck, Source, Status, Timestamp, Trust, UserId, Verdict, VerifyLane,
+    VerifyPolicy,
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
-    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Store, StoreError,
+    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Refused, Store, StoreError,
     VerifyClaim,
 };
 
@@ -617,6 +618,236 @@ async fn hastened_verifications_are_due_now(open: Opener) {
     assert_eq!(bench.claim(VerifyLane::Main, at(10), 2).await.len(), 2);
 }
 
+async fn after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest(open: Opener) {
+    let mut bench = Bench::new(open);
+    for n in 0..6 {
+        bench.settle_user(&format!("user-{n}"), "2", at(n)).await;
+    }
+    let claims = bench.claim_for("ledger", at(10), 5).await;
+    assert_eq!(claims.len(), 5);
+    for claim in &claims {
+        bench.report(claim, refused(), at(10)).await.expect("ours");
+    }
+    let ledger = "ledger".parse().expect("valid");
+    assert!(bench.store().health(&ledger).await.expect("reads").holds());
+    bench.restart().await;
+    assert!(
+        bench.claim_for("ledger", at(14), 9).await.is_empty(),
+        "held, and it survives a restart"
+    );
+    let lane = Lane::Deliver(ledger.clone());
+    assert_eq!(
+        bench.store().next_due(&lane).await.expect("reads"),
+        Some(at(15))
+    );
+    let probe = bench.claim_for("ledger", at(15), 9).await;
+    assert_eq!(probe.len(), 1, "one probe");
+    assert_eq!(probe[0].event.id, claims[0].event.id, "the oldest");
+    assert!(
+        bench.claim_for("ledger", at(16), 9).await.is_empty(),
+        "one at a time"
+    );
+    let after = bench
+        .report(&probe[0], refused(), at(16))
+        .await
+        .expect("ours");
+    assert_eq!(
+        (after.attempts, after.spent),
+        (2, 1),
+        "a probe uses up nothing"
+    );
+    assert!(
+        bench.claim_for("ledger", at(25), 9).await.is_empty(),
+        "the wait doubles"
+    );
+    let probe = bench.claim_for("ledger", at(26), 9).await.remove(0);
+    bench.report(&probe, heard(), at(26)).await.expect("ours");
+    let rest = bench.claim_for("ledger", at(26), 9).await;
+    assert_eq!(rest.len(), 5, "all that was held goes out at once");
+    let kinds: Vec<&str> = bench
+        .claim_for("audit", at(26), 20)
+        .await
+        .iter()
+        .map(|claim| claim.event.kind().as_str())
+        .filter(|kind| kind.starts_with("relay."))
+        .collect();
+    assert_eq!(kinds, ["relay.endpoint.down", "relay.endpoint.recovered"]);
+}
+
+async fn an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed(open: Opener) {
+    let bench = Bench::new(open);
+    bench.settle_user("taro", "2", at(0)).await;
+    let ledger = "ledger".parse().expect("valid");
+    let claim = bench.claim_for("ledger", at(0), 1).await.remove(0);
+    let gone = Outcome {
+        status: Some(410),
+        ..refused()
+    };
+    bench.report(&claim, gone, at(1)).await.expect("ours");
+    assert!(bench.claim_for("ledger", at(1000), 1).await.is_empty());
+    bench.store().resume(&ledger).await.expect("resumes");
+    let claim = bench.claim_for("ledger", at(1000), 1).await.remove(0);
+    bench
+        .store()
+        .pause(&ledger, at(1000))
+        .await
+        .expect("pauses");
+    bench
+        .report(&claim, refused(), at(1000))
+        .await
+        .expect("what is out still ends");
+    assert!(bench.claim_for("ledger", at(2000), 1).await.is_empty());
+    bench.store().resume(&ledger).await.expect("resumes");
+    assert_eq!(bench.claim_for("ledger", at(2000), 1).await.len(), 1);
+}
+
+async fn an_operator_can_retry_and_discard(open: Opener) {
+    let bench = Bench::new(open);
+    bench.settle_user("taro", "3", at(0)).await;
+    bench.settle_user("taro", "2", at(0)).await;
+    let ledger = "ledger".parse().expect("valid");
+    let first = bench.claim_for("ledger", at(0), 9).await.remove(0);
+    let store = bench.store();
+    let refusal = store
+        .discard(first.event.id, &ledger, at(0))
+        .await
+        .expect("works");
+    assert_eq!(refusal, Err(Refused::UnderWay));
+    bench.report(&first, refused(), at(0)).await.expect("ours");
+    let again = store
+        .retry(first.event.id, &ledger, at(1))
+        .await
+        .expect("works")
+        .expect("can");
+    assert_eq!(
+        again.state,
+        DeliveryState::Waiting { due: at(1) },
+        "at once, not at its time"
+    );
+    store
+        .discard(first.event.id, &ledger, at(1))
+        .await
+        .expect("works")
+        .expect("can");
+    let second = bench.claim_for("ledger", at(1), 9).await.remove(0);
+    assert_eq!(
+        second.delivery.sequence, 2,
+        "what was discarded holds up nobody"
+    );
+    bench.report(&second, heard(), at(2)).await.expect("ours");
+    let refusal = store
+        .retry(second.event.id, &ledger, at(3))
+        .await
+        .expect("works");
+    assert_eq!(refusal, Err(Refused::Delivered));
+    store
+        .retry(first.event.id, &ledger, at(3))
+        .await
+        .expect("works")
+        .expect("can");
+    let revived = bench.claim_for("ledger", at(3), 9).await.remove(0);
+    assert_eq!(
+        (revived.event.id, revived.delivery.attempts),
+        (first.event.id, 2)
+    );
+    let nowhere = "nowhere".parse().expect("valid");
+    let refusal = store
+        .retry(first.event.id, &nowhere, at(3))
+        .await
+        .expect("works");
+    assert_eq!(refusal, Err(Refused::NotThere));
+}
+
+async fn behind_a_backlog_fresh_results_get_their_turn(open: Opener) {
+    let bench = Bench::new(open);
+    for n in 0..20 {
+        bench.settle_user(&format!("old-{n}"), "2", at(n)).await;
+    }
+    bench.settle_user("fresh", "2", at(1000)).await;
+    let claims = bench.claim_for("ledger", at(1000), 4).await;
+    let users: Vec<String> = claims
+        .iter()
+        .map(|claim| claim.delivery.line.as_ref().expect("ordered").1.to_string())
+        .collect();
+    assert_eq!(users, ["old-0", "old-1", "fresh", "old-19"]);
+}
+
+async fn a_watched_user_is_asked_about_when_the_time_has_come(open: Opener) {
+    let bench = Bench::new(open);
+    let (store, taro) = (bench.store(), user("taro"));
+    assert!(
+        store
+            .watch(&merchant(), &taro, at(0), at(900))
+            .await
+            .expect("watches")
+    );
+    assert!(
+        !store
+            .watch(&merchant(), &taro, at(1), at(5))
+            .await
+            .expect("watches"),
+        "already"
+    );
+    assert!(bench.claim(VerifyLane::Main, at(899), 1).await.is_empty());
+    let claim = bench.claim(VerifyLane::Main, at(900), 1).await.remove(0);
+    assert_eq!(
+        (claim.verification.source, claim.verification.trust),
+        (Source::Reconcile, Trust::Watch)
+    );
+}
+
+async fn an_application_is_known_before_it_is_sent_and_never_sent_twice(open: Opener) {
+    let mut bench = Bench::new(open);
+    let taro = user("taro");
+    let begun = bench
+        .store()
+        .begin_application(&merchant(), &taro, at(0), at(30))
+        .await;
+    assert_eq!(begun.expect("begins"), None);
+    bench.restart().await;
+    let begun = bench
+        .store()
+        .begin_application(&merchant(), &taro, at(1), at(31))
+        .await;
+    let out = begun.expect("begins").expect("one is out");
+    assert_eq!(out.state, ApplicationState::Unknown);
+    let claim = bench.claim(VerifyLane::Main, at(30), 1).await.remove(0);
+    bench.answer(&claim, says("0"), at(30)).await;
+    let story = bench
+        .store()
+        .story(&merchant(), &taro)
+        .await
+        .expect("reads");
+    let known = story.state.application.expect("still out");
+    assert_eq!(
+        known.state,
+        ApplicationState::Accepted,
+        "a query settled it"
+    );
+}
+
+async fn a_declined_application_leaves_nothing_behind(open: Opener) {
+    let bench = Bench::new(open);
+    let (store, taro) = (bench.store(), user("taro"));
+    store
+        .begin_application(&merchant(), &taro, at(0), at(30))
+        .await
+        .expect("begins");
+    store
+        .finish_application(&merchant(), &taro, false, None)
+        .await
+        .expect("ends");
+    let story = store.story(&merchant(), &taro).await.expect("reads");
+    assert!(story.verification.is_none() && story.state.application.is_none());
+}
+
+async fn the_store_remembers_when_the_relay_was_alive(open: Opener) {
+    let mut bench = Bench::new(open);
+    assert_eq!(bench.store().beat(at(5)).await.expect("notes"), None);
+    bench.restart().await;
+    assert_eq!(bench.store().beat(at(9)).await.expect("notes"), Some(at(5)));
+}
+
 async fn an_operator_can_ask_about_anyone(open: Opener) {
     let bench = Bench::new(open);
     let store = bench.store();
@@ -726,6 +957,14 @@ macro_rules! store {
                 an_abandoned_delivery_is_kept_told_of_and_holds_up_nobody,
                 released_work_is_due_again_and_cost_nothing,
                 hastened_verifications_are_due_now,
+                after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest,
+                an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
+                an_operator_can_retry_and_discard,
+                behind_a_backlog_fresh_results_get_their_turn,
+                a_watched_user_is_asked_about_when_the_time_has_come,
+                an_application_is_known_before_it_is_sent_and_never_sent_twice,
+                a_declined_application_leaves_nothing_behind,
+                the_store_remembers_when_the_relay_was_alive,
                 an_operator_can_ask_about_anyone,
                 unrecognized_callbacks_are_kept_bounded_and_told_of,
                 a_low_disk_refuses_callbacks_and_nothing_else,

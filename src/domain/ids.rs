@@ -197,6 +197,12 @@ macro_rules! stamped_id {
                 Timestamp::from_millis(u64::try_from(self.0 >> 80).unwrap_or(u64::MAX))
             }
 
+            /// The next id in order.
+            #[must_use]
+            pub const fn successor(self) -> Self {
+                Self(self.0.wrapping_add(1))
+            }
+
             /// The id as a store key: big-endian, so that key order is age.
             #[must_use]
             pub const fn to_bytes(self) -> [u8; 16] {

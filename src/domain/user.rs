@@ -60,6 +60,30 @@ impl UserState {
         window: Duration,
         tell: bool,
     ) -> (Self, bool) {
+        let state = self.settled_application(verdict);
+        state.told_of(verdict, now, window, tell)
+    }
+
+    /// A verdict says that the provider knows the user: an application of unknown fate has arrived; a final one ends it.
+    fn settled_application(self, verdict: &Verdict) -> Self {
+        let accepted = |sent| Application {
+            state: ApplicationState::Accepted,
+            ..sent
+        };
+        let out = self.application.filter(|_| !verdict.status().is_final());
+        Self {
+            application: out.map(accepted),
+            ..self
+        }
+    }
+
+    fn told_of(
+        self,
+        verdict: &Verdict,
+        now: Timestamp,
+        window: Duration,
+        tell: bool,
+    ) -> (Self, bool) {
         let repeats = self
             .last
             .as_ref()

@@ -189,7 +189,7 @@ async fn the_same_verdict_after_the_user_waited_is_news() {
 async fn who_is_given_up_on_is_told_polled_daily_and_revived_by_a_callback() {
     let (sink, pager) = (Sink::start().await, Sink::start().await);
     let relay = Setup::new()
-        .verify("retry = [\"1h\"]\ngive_up_after = \"150m\"")
+        .verify("retry = [\"1h\"]\ngive_up_after = \"150m\"\nreconcile = \"off\"")
         .endpoint("ledger", &sink.url(), "")
         .endpoint("pager", &pager.url(), "events = [\"relay.*\"]")
         .start()
