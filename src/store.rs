@@ -8,6 +8,8 @@
 //! Work is claimed with a lease. The embedded store ([`embedded`]) has one process by its lock; the trait does not
 //! assume that, so that several processes could share a store.
 
+// long because: the trait and what goes in and out of it are one contract, read together.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

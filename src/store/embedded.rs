@@ -4,6 +4,8 @@
 //! that wait at the same moment share one journal record and one `fdatasync`. Each sees the effects of those before it
 //! in the group. Reads go straight to sled, which flushes when it likes: what it loses is replayed from the journal.
 
+// long because: one trait, and one line of delegation for each of its methods.
+
 mod accepting;
 mod checkpoint;
 mod codec;

@@ -8,3 +8,6 @@ mod endpoint;
 mod event;
 mod numbers;
 mod verification;
+
+#[cfg(test)]
+mod tests;
