@@ -131,6 +131,7 @@ impl SledStore {
             machine,
             signals: Arc::clone(&signals),
             min_free: settings.min_free,
+            cache: settings.cache,
         })
         .map_err(|source| OpenError::Directory {
             path: settings.path.clone(),

@@ -16,6 +16,7 @@ use super::engine::{Changes, Engine};
 use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
+use super::rebuild;
 use super::trust::{self, Left};
 use super::txn::{Room, Txn};
 use crate::store::{Signals, StoreError};
@@ -26,6 +27,9 @@ const QUEUE: usize = 4096;
 
 /// The largest group: beyond it latency grows and throughput does not.
 const GROUP: usize = 256;
+
+/// The longest wait between attempts at making a sled again that failed.
+const MEND_LONGEST: Duration = Duration::from_secs(30);
 
 /// How old a reading of the free disk space may be.
 const ROOM_AGE: Duration = Duration::from_millis(500);
@@ -131,6 +135,7 @@ pub(super) struct Parts {
     pub(super) machine: Arc<dyn Machine>,
     pub(super) signals: Arc<Signals>,
     pub(super) min_free: u64,
+    pub(super) cache: u64,
 }
 
 struct Loop {
@@ -140,7 +145,15 @@ struct Loop {
     checkpoint: Option<std::thread::JoinHandle<()>>,
     checkpoint_at: Instant,
     /// sled lacks a group that the journal has.
-    broken: Option<Arc<io::Error>>,
+    broken: Option<Broken>,
+}
+
+/// sled failed: everything is refused until it was made again.
+struct Broken {
+    error: Arc<io::Error>,
+    /// When to try next, and the wait after that.
+    again_at: Instant,
+    wait: Duration,
 }
 
 impl Loop {
@@ -199,13 +212,12 @@ impl Loop {
         if group.is_empty() {
             return;
         }
-        if let Some(error) = &self.broken {
-            let error = Arc::clone(error);
+        if let Some(error) = self.still_broken() {
             let mut nothing = Txn::new(
                 &self.parts.engine,
                 Room {
-                    free: 0,
-                    min_free: 0,
+                    free: u64::MAX,
+                    min_free: u64::MAX,
                 },
             );
             let answers = group.drain(..).filter_map(|job| job(&mut nothing));
@@ -243,7 +255,43 @@ impl Loop {
         self.checkpoint_if_due();
     }
 
+    /// Tries to make sled again, now and then, if it failed. Returns why not, if it is still so.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "paces attempts at mending, not a schedule"
+    )]
+    fn still_broken(&mut self) -> Option<Arc<io::Error>> {
+        let broken = self.broken.as_mut()?;
+        if Instant::now() < broken.again_at {
+            return Some(Arc::clone(&broken.error));
+        }
+        self.parts.images.stop();
+        let machine = &*self.parts.machine;
+        let made = rebuild::replace_failed(&self.parts.engine, self.parts.cache, machine);
+        self.parts.images.may_go_on();
+        match made {
+            Ok(sequence) => {
+                tracing::warn!(
+                    sequence,
+                    "sled was made again from checkpoint and journal; nothing acknowledged is missing"
+                );
+                self.broken = None;
+                None
+            }
+            Err(error) => {
+                tracing::error!(?error, "sled could not be made again yet");
+                broken.wait = broken.wait.saturating_mul(2).min(MEND_LONGEST);
+                broken.again_at = Instant::now() + broken.wait;
+                Some(Arc::clone(&broken.error))
+            }
+        }
+    }
+
     /// Makes a group durable, then visible.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "paces attempts at mending, not a schedule"
+    )]
     fn write(&mut self, changes: &Changes) -> io::Result<()> {
         let sequence = self.parts.journal.append(changes)?;
         let reached = self.parts.machine.reached(Point::SyncedNotApplied);
@@ -255,9 +303,13 @@ impl Loop {
         }
         let answered = applied.and_then(|()| self.parts.machine.reached(Point::AppliedNotAnswered));
         if let Err(error) = answered {
-            tracing::error!(%error, sequence, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until a restart");
-            let refusal = format!("sled failed ({error}); a restart replays the journal");
-            self.broken = Some(Arc::new(io::Error::other(refusal)));
+            tracing::error!(%error, sequence, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until it was made again");
+            let refusal = format!("sled failed ({error}) and is made again from the journal");
+            self.broken = Some(Broken {
+                error: Arc::new(io::Error::other(refusal)),
+                again_at: Instant::now() + self.parts.journal.mend(),
+                wait: self.parts.journal.mend(),
+            });
         }
         Ok(())
     }

@@ -8,8 +8,9 @@ use std::io;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 use sled::{IVec, Transactional};
 
@@ -25,12 +26,30 @@ pub(super) type Change = (Tree, Vec<u8>, Option<Vec<u8>>);
 /// Where sled keeps the sequence that it got to, in [`Tree::Meta`].
 pub(super) const SEQUENCE: &[u8] = b"journal_sequence";
 
-/// An open store. Holds the lock for as long as it lives.
-pub(super) struct Engine {
+/// An open sled.
+struct Open {
     db: sled::Db,
     trees: Vec<sled::Tree>,
     /// A second descriptor of sled's file: `flush` alone does not reach the disk on Linux.
     data: File,
+}
+
+impl Open {
+    fn new(db: sled::Db, sled: &Path) -> io::Result<Self> {
+        let trees = Tree::ALL
+            .iter()
+            .map(|tree| db.open_tree(tree.name()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(as_io)?;
+        let data = File::open(sled.join("db"))?;
+        Ok(Self { db, trees, data })
+    }
+}
+
+/// An open store. Holds the lock for as long as it lives.
+pub(super) struct Engine {
+    /// `None` only while it is being replaced.
+    open: ArcSwapOption<Open>,
     path: PathBuf,
     /// The last sequence applied. Held while a group is applied and while a part of an image is read: an image sees
     /// whole groups only.
@@ -57,28 +76,48 @@ pub(super) fn as_io(error: sled::Error) -> io::Error {
 impl Engine {
     /// Takes over an open database, the `sled` of the data directory `path`; `lock` is held until the engine is gone.
     pub(super) fn new(db: sled::Db, sled: &Path, path: &Path, lock: File) -> io::Result<Self> {
-        let trees = Tree::ALL
-            .iter()
-            .map(|tree| db.open_tree(tree.name()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(as_io)?;
-        let data = File::open(sled.join("db"))?;
         let engine = Self {
-            db,
-            trees,
-            data,
+            open: ArcSwapOption::from_pointee(Open::new(db, sled)?),
             path: path.to_owned(),
             applied: Mutex::new(0),
             lock,
         };
-        let stored = engine
+        *engine.applied() = engine.stored_sequence()?;
+        Ok(engine)
+    }
+
+    fn stored_sequence(&self) -> io::Result<u64> {
+        let stored = self
             .get(Tree::Meta, SEQUENCE)
             .map_err(io::Error::other)?
             .map(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes));
-        if let Some(stored) = stored {
-            *engine.applied() = stored.map_err(io::Error::other)?;
+        stored
+            .transpose()
+            .map_err(io::Error::other)
+            .map(Option::unwrap_or_default)
+    }
+
+    /// Lets go of sled, which failed, and goes on with the one that `open` finds in its place. Reads that come in
+    /// between fail.
+    ///
+    /// # Errors
+    /// What `open` said; then there is no sled until this is called again.
+    pub(super) fn replace(
+        &self,
+        sled: &Path,
+        open: impl FnOnce() -> io::Result<sled::Db>,
+    ) -> io::Result<()> {
+        let mut applied = self.applied();
+        let failed = self.open.swap(None);
+        // What it could not flush is in the journal; whatever it has to say on going, it goes.
+        let gone = std::panic::catch_unwind(AssertUnwindSafe(move || drop(failed)));
+        if gone.is_err() {
+            tracing::warn!("sled panicked on closing after it had failed");
         }
-        Ok(engine)
+        let db = open()?;
+        self.open.store(Some(Arc::new(Open::new(db, sled)?)));
+        *applied = self.stored_sequence()?;
+        Ok(())
     }
 
     fn applied(&self) -> MutexGuard<'_, u64> {
@@ -101,9 +140,16 @@ impl Engine {
         &self.path
     }
 
-    fn tree(&self, tree: Tree) -> Result<&sled::Tree, StoreError> {
-        self.trees
+    fn open(&self) -> io::Result<Arc<Open>> {
+        let open = self.open.load_full();
+        open.ok_or_else(|| io::Error::other("sled failed and is being made again"))
+    }
+
+    fn tree(&self, tree: Tree) -> Result<sled::Tree, StoreError> {
+        let open = self.open().map_err(StoreError::Read)?;
+        open.trees
             .get(usize::from(tree as u8))
+            .cloned()
             .ok_or_else(|| StoreError::Read(io::Error::other("no such tree")))
     }
 
@@ -165,8 +211,9 @@ impl Engine {
     }
 
     fn transact(&self, changes: &Changes, sequence: u64) -> io::Result<()> {
-        let mut batches: Vec<sled::Batch> = vec![sled::Batch::default(); self.trees.len()];
-        let mut touched = vec![false; self.trees.len()];
+        let open = self.open()?;
+        let mut batches: Vec<sled::Batch> = vec![sled::Batch::default(); open.trees.len()];
+        let mut touched = vec![false; open.trees.len()];
         let mut add = |tree: Tree, key: &[u8], value: Option<&[u8]>| {
             let at = usize::from(tree as u8);
             if let (Some(batch), Some(touched)) = (batches.get_mut(at), touched.get_mut(at)) {
@@ -183,7 +230,7 @@ impl Engine {
             }
         }
         add(Tree::Meta, SEQUENCE, Some(&sequence.to_be_bytes()));
-        let parts = self.trees.iter().zip(&batches).zip(&touched);
+        let parts = open.trees.iter().zip(&batches).zip(&touched);
         let (trees, batches): (Vec<sled::Tree>, Vec<&sled::Batch>) = parts
             .filter(|(_, touched)| **touched)
             .map(|((tree, batch), _)| (tree.clone(), batch))
@@ -204,7 +251,8 @@ impl Engine {
 
     /// Pushes everything applied so far to the disk itself.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.db.flush().map_err(as_io)?;
-        self.data.sync_data()
+        let open = self.open()?;
+        open.db.flush().map_err(as_io)?;
+        open.data.sync_data()
     }
 }

@@ -46,6 +46,11 @@ impl Images {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Images may be taken again.
+    pub(super) fn may_go_on(&self) {
+        self.stop.store(false, Ordering::Relaxed);
+    }
+
     /// Takes the store's own checkpoint.
     pub(super) fn checkpoint(&self) -> Result<ImageReport, CheckpointError> {
         let _one = self

@@ -16,6 +16,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::format::{Header, SEGMENT_MAGIC};
 use super::engine::Changes;
@@ -36,6 +37,9 @@ pub struct JournalSettings {
     pub segment: u64,
     /// A checkpoint is taken when this many bytes were written since the last. 256 MiB: some seconds of replay.
     pub checkpoint: u64,
+    /// How long a sled that failed is left alone before it is made again; doubles with each attempt in vain. A second:
+    /// on a full disk each is.
+    pub mend: Duration,
 }
 
 impl Default for JournalSettings {
@@ -43,6 +47,7 @@ impl Default for JournalSettings {
         Self {
             segment: 64 << 20,
             checkpoint: 256 << 20,
+            mend: Duration::from_secs(1),
         }
     }
 }
@@ -86,6 +91,11 @@ impl Journal {
             sequence: last,
             written: found.iter().map(|segment| segment.length).sum(),
         })
+    }
+
+    /// How long a sled that failed is left alone.
+    pub(super) const fn mend(&self) -> Duration {
+        self.settings.mend
     }
 
     /// A checkpoint is on its way.

@@ -15,8 +15,8 @@ pub(super) fn release(engine: &Engine, now: Timestamp) -> Result<(Changes, usize
     let mut txn = Txn::new(
         engine,
         Room {
-            free: 0,
-            min_free: 0,
+            free: u64::MAX,
+            min_free: u64::MAX,
         },
     );
     let mut released = 0;

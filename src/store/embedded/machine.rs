@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 /// A named place in the life of a group of use cases, where a test may fail or end the process.
@@ -101,7 +101,15 @@ impl OutFile for RealFile {
 
     fn sync(&mut self) -> io::Result<()> {
         // The length counts as data here: fdatasync carries whatever is needed to read the data back.
-        self.0.sync_data()
+        self.0.sync_data()?;
+        // Somebody removed the data directory beneath us: what is synced here is gone with the last descriptor.
+        if self.0.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the file was deleted",
+            ));
+        }
+        Ok(())
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {

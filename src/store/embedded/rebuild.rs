@@ -9,7 +9,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
-use super::checkpoint;
+use super::checkpoint::{self, CHECKPOINTS};
 use super::engine::{Change, Changes, Engine, SEQUENCE, as_io};
 use super::journal::JOURNAL;
 use super::journal::format;
@@ -175,6 +175,48 @@ pub(super) fn from_checkpoint(
     machine.rename(&path.join(ASIDE), &path.join(SLED))?;
     machine.sync_directory(path)?;
     Ok(made)
+}
+
+/// Where a sled that failed waits for the one that takes its place.
+const FAILED: &str = "sled.failed";
+
+/// Puts a freshly made sled in the place of one that failed while it was open, for lack of room or by a panic: nothing
+/// in it is needed, since the journal and its checkpoint are the truth. The old one serves reads until the new one is
+/// complete. Nothing may be committed meanwhile. Returns up to which sequence the new one goes.
+///
+/// # Errors
+/// It could not be made; the old one is still there, or the next call goes on.
+pub(super) fn replace_failed(
+    engine: &Engine,
+    cache: u64,
+    machine: &dyn Machine,
+) -> Result<u64, RebuildError> {
+    let path = engine.path();
+    let checkpoints = checkpoint::list(&path.join(CHECKPOINTS))?;
+    let newest = checkpoints
+        .first()
+        .ok_or_else(|| io::Error::other("there is no checkpoint"))?;
+    let made = build(path, ASIDE, &newest.path, cache).inspect_err(|_| {
+        let _also_fails_when_the_disk_does = fs::remove_dir_all(path.join(ASIDE));
+    })?;
+    let sled = path.join(SLED);
+    engine.replace(&sled, || {
+        if sled.exists() {
+            await_release(&sled)?;
+            set_aside(path, FAILED, machine)?;
+        }
+        machine.rename(&path.join(ASIDE), &sled)?;
+        machine.sync_directory(path)?;
+        open_database(&sled, cache).map_err(|why| match why {
+            NotOpened::Io(source) => source,
+            NotOpened::Damage(why) => io::Error::other(why),
+            NotOpened::Newer(found) => io::Error::other(format!("schema {found}")),
+        })
+    })?;
+    if let Err(error) = fs::remove_dir_all(path.join(FAILED)) {
+        tracing::warn!(%error, "the sled that failed could not be removed; it is replaced the next time");
+    }
+    Ok(made.sequence)
 }
 
 /// Makes a sled of this name in a data directory, complete and synced.

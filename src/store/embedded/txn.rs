@@ -73,7 +73,8 @@ impl<'a> Txn<'a> {
     /// # Errors
     /// The disk is low.
     pub(super) fn require_room(&self) -> Result<(), StoreError> {
-        if self.room.free >= self.room.min_free {
+        // A disk without a single byte, or one that cannot be asked, has no room whatever is asked for.
+        if self.room.free >= self.room.min_free.max(1) {
             return Ok(());
         }
         Err(StoreError::DiskLow {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -17,6 +18,7 @@ use crate::store::embedded::machine::ThisMachine;
 const SMALL: JournalSettings = JournalSettings {
     segment: 600,
     checkpoint: u64::MAX,
+    mend: Duration::from_secs(1),
 };
 
 fn journal(data: &Path, after: u64, settings: JournalSettings) -> Journal {
