@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub use attempt::{Sender, Target, WireFormat, retry_after};
 pub use payload::{standard_payload, vexora_payload};
@@ -244,13 +244,14 @@ impl Stage for Deliverer {
         }))
     }
 
-    async fn perform(&self, claim: DeliveryClaim) {
+    async fn perform(&self, claim: DeliveryClaim, permit: OwnedSemaphorePermit) {
         let began = self.parts.clock.now();
         let settings = self.parts.settings.load_full();
         let (outcome, took) = settings
             .sender
             .send(&claim.event, began, claim.delivery.replay)
             .await;
+        drop(permit);
         self.record(&claim, outcome, began, took).await;
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub use answer::read_answer;
 pub use apply::{Applicant, ApplicantMerchant, Applications, Applied, ApplyError};
@@ -280,7 +280,7 @@ impl Stage for Verifier {
         Ok(Some(allowed.max(self.parts.provider.open_at(now))))
     }
 
-    async fn perform(&self, asking: Asking) {
+    async fn perform(&self, asking: Asking, slot: OwnedSemaphorePermit) {
         let Asking { claim, permit } = asking;
         let began = self.parts.clock.now();
         let secrets = self.parts.settings.load();
@@ -294,7 +294,7 @@ impl Stage for Verifier {
         let queried = provider
             .query(&claim.merchant, secret, &claim.user, began)
             .await;
-        drop(wire);
+        drop((wire, slot));
         let down = Verification::blames_provider(&queried.answer);
         let change = permit.answered(down, self.parts.clock.now());
         self.record(&claim, queried.answer, began, queried.took)

@@ -56,7 +56,11 @@ pub trait Stage: Send + Sync + 'static {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Does one piece of work and records what came of it. Reports its own troubles.
-    async fn perform(&self, claim: Self::Claim);
+    ///
+    /// The permit is for what is out: it may be given back once the answer is in. The record then shares a group of
+    /// the store with the next claim, instead of each waiting for the other's sync; and as that claim queues behind
+    /// it, what is not recorded yet cannot pile up.
+    async fn perform(&self, claim: Self::Claim, permit: OwnedSemaphorePermit);
 }
 
 /// Claims what permits allow. Returns the claims with a permit each, and whether there may be more.
@@ -88,10 +92,9 @@ pub async fn run_due<S: Stage>(stage: &S) -> Result<usize, StoreError> {
     };
     let (claims, _) = claim(stage, first).await?;
     let number = claims.len();
-    let work = claims.into_iter().map(|(claim, permit)| async move {
-        stage.perform(claim).await;
-        drop(permit);
-    });
+    let work = claims
+        .into_iter()
+        .map(|(claim, permit)| stage.perform(claim, permit));
     futures_util::future::join_all(work).await;
     Ok(number)
 }
@@ -121,10 +124,7 @@ pub async fn run<S: Stage>(
                 let none = claims.is_empty();
                 for (claim, permit) in claims {
                     let stage = Arc::clone(&stage);
-                    tracker.spawn(async move {
-                        stage.perform(claim).await;
-                        drop(permit);
-                    });
+                    tracker.spawn(async move { stage.perform(claim, permit).await });
                 }
                 if more {
                     continue;
