@@ -15,6 +15,7 @@ mod pace;
 mod retry;
 mod routing;
 mod secret;
+mod stranger;
 mod time;
 mod user;
 mod verdict;
@@ -33,8 +34,9 @@ pub use pace::Pace;
 pub use retry::{Jitter, Schedule, ScheduleError};
 pub use routing::{EventFilter, Route, Routing};
 pub use secret::{Secret, Secrets};
+pub use stranger::{Reception, Stranger};
 pub use time::Timestamp;
-pub use user::{Application, ApplicationState, LastVerdict, UserState};
+pub use user::{Application, ApplicationState, Heard, LastVerdict, Observed, UserState};
 pub use verdict::{Answer, QueryFailure, Status, Verdict};
 pub use verification::{
     Settled, Verification, VerificationState, VerifyLane, VerifyPhase, VerifyPolicy,

@@ -131,6 +131,7 @@ impl Scene {
             now: START,
             took: Duration::ZERO,
             fresh: SeededEntropy::new(1).event_id(START),
+            fresh_too: SeededEntropy::new(3).event_id(START),
             policy: VerifyPolicy {
                 retry: schedule(),
                 give_up_after: Duration::from_secs(600),

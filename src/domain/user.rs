@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Timestamp, Verdict};
+use super::{Status, Timestamp, Verdict};
 
 /// The verdict of the user's latest event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +22,74 @@ pub enum ApplicationState {
     Accepted,
 }
 
-/// An application of ours whose result is out.
+/// What has been heard of an application since it was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// A query said 0 or 1.
+    pub waiting: bool,
+    /// A trusted callback claimed 2.
+    pub approved: bool,
+    /// A trusted callback claimed 3.
+    pub rejected: bool,
+}
+
+/// How long after an application the query may still show the verdict of the round before. The provider does not say;
+/// its own first retries end after 47 s, and its next one comes after an hour: whatever lags longer is an outage.
+const OLD_SHOWS_FOR: Duration = Duration::from_secs(3600);
+
+/// An application of ours whose result is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Application {
     /// When it was sent.
     pub at: Timestamp,
     /// How it stands.
     pub state: ApplicationState,
+    /// What has been heard of it.
+    pub heard: Heard,
+}
+
+impl Application {
+    /// Whether something says that a verdict with this status is this application's own.
+    const fn is_borne_out(&self, status: &Status) -> bool {
+        self.heard.waiting
+            || match status {
+                Status::Approved => self.heard.approved,
+                Status::Rejected => self.heard.rejected,
+                Status::Pending | Status::UnderReview | Status::Unknown(_) => false,
+            }
+    }
+
+    /// Takes in what a query said of the user.
+    fn queried(self, verdict: &Verdict) -> Option<Self> {
+        let status = verdict.status();
+        if status.is_final() {
+            return None;
+        }
+        if !status.is_waiting() {
+            return Some(self);
+        }
+        let heard = Heard {
+            waiting: true,
+            ..self.heard
+        };
+        // Under review, so it arrived, whatever became of the answer to it.
+        Some(Self {
+            state: ApplicationState::Accepted,
+            heard,
+            ..self
+        })
+    }
+}
+
+/// What a verdict is to a user of whom something is known already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// An event is to be made; its sequence is the new state's.
+    News,
+    /// Nothing that was not known, or nothing that anybody wants to hear of.
+    Known,
+    /// Final, but maybe the verdict of the round before, still showing after a new application: it settles nothing.
+    Older,
 }
 
 /// A user's results so far.
@@ -41,17 +102,17 @@ pub struct UserState {
     /// Whether the user was seen waiting (0, 1, or a new application) after the latest event: the next verdict
     /// then belongs to a new round and is news even if it reads the same.
     pub waited: bool,
-    /// The application of ours whose result is out.
+    /// The application of ours whose result is not known yet.
     pub application: Option<Application>,
 }
 
 impl UserState {
-    /// Takes in one verdict. Returns the user's new state, and whether there is an event to make (its sequence is
-    /// then the new state's).
+    /// Takes in one verdict: the user's new state, and what the verdict is to it.
     ///
     /// `tell` says whether somebody wants to hear of this kind: a verdict that is not final makes an event only
     /// then; a final one always does (contract §6). The same verdict as the latest event's within `window` is the
-    /// same event, unless the user waited in between (contract §5).
+    /// same event, unless the user waited in between (contract §5). Shortly after an application it is not even
+    /// that, but for a while nothing at all: the query may lag behind the application (decision 0010).
     #[must_use]
     pub fn observe(
         self,
@@ -59,61 +120,83 @@ impl UserState {
         now: Timestamp,
         window: Duration,
         tell: bool,
-    ) -> (Self, bool) {
-        let state = self.settled_application(verdict);
-        state.told_of(verdict, now, window, tell)
+    ) -> (Self, Observed) {
+        let status = verdict.status();
+        let last = self.last.as_ref();
+        let repeats = last.is_some_and(|last| last.verdict == *verdict);
+        let within = last.is_some_and(|last| now.since(last.at) < window);
+        if let Some(sent) = self.application.filter(|_| repeats && status.is_final()) {
+            let is_own = sent.is_borne_out(status);
+            if !is_own && now.since(sent.at) < OLD_SHOWS_FOR {
+                return (self, Observed::Older);
+            }
+            let after = Self {
+                application: None,
+                ..self
+            };
+            // Nobody knows that it ever arrived, and nothing came of it: the old verdict stands.
+            return if is_own || sent.state == ApplicationState::Accepted {
+                (after.told(verdict, now), Observed::News)
+            } else {
+                (after, Observed::Known)
+            };
+        }
+        let waited = self.waited;
+        let after = Self {
+            application: self.application.and_then(|sent| sent.queried(verdict)),
+            ..self
+        };
+        if repeats && within && !waited {
+            return (after, Observed::Known);
+        }
+        if status.is_final() || tell {
+            return (after.told(verdict, now), Observed::News);
+        }
+        let waited = waited || (status.is_waiting() && !repeats);
+        (Self { waited, ..after }, Observed::Known)
     }
 
-    /// A verdict says that the provider knows the user: an application of unknown fate has arrived; a final one ends it.
-    fn settled_application(self, verdict: &Verdict) -> Self {
-        let accepted = |sent| Application {
-            state: ApplicationState::Accepted,
-            ..sent
-        };
-        let out = self.application.filter(|_| !verdict.status().is_final());
+    fn told(self, verdict: &Verdict, now: Timestamp) -> Self {
         Self {
-            application: out.map(accepted),
+            sequence: self.sequence.saturating_add(1),
+            last: Some(LastVerdict {
+                verdict: verdict.clone(),
+                at: now,
+            }),
+            waited: false,
             ..self
         }
     }
 
-    fn told_of(
-        self,
-        verdict: &Verdict,
-        now: Timestamp,
-        window: Duration,
-        tell: bool,
-    ) -> (Self, bool) {
-        let repeats = self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.verdict == *verdict);
-        if repeats
-            && !self.waited
-            && self
-                .last
-                .as_ref()
-                .is_some_and(|last| now.since(last.at) < window)
-        {
-            return (self, false);
+    /// A trusted callback claimed this. A claim changes nothing by itself; it bears out a verdict that the query
+    /// agrees to.
+    #[must_use]
+    pub fn claimed(self, claim: &str) -> Self {
+        let application = self.application.map(|sent| Application {
+            heard: Heard {
+                approved: sent.heard.approved || claim == "2",
+                rejected: sent.heard.rejected || claim == "3",
+                ..sent.heard
+            },
+            ..sent
+        });
+        Self {
+            application,
+            ..self
         }
-        if verdict.status().is_final() || tell {
-            let last = Some(LastVerdict {
-                verdict: verdict.clone(),
-                at: now,
-            });
-            return (
-                Self {
-                    sequence: self.sequence.saturating_add(1),
-                    last,
-                    waited: false,
-                    ..self
-                },
-                true,
-            );
+    }
+
+    /// The provider answered that it will not say anything of this user. An application of unknown fate has then not
+    /// arrived, if it had the time to: it may be sent again.
+    #[must_use]
+    pub fn unheard_of(self, now: Timestamp) -> Self {
+        let arrived = |sent: &Application| {
+            sent.state == ApplicationState::Accepted || now.since(sent.at) < OLD_SHOWS_FOR
+        };
+        Self {
+            application: self.application.filter(arrived),
+            ..self
         }
-        let waited = self.waited || (verdict.status().is_waiting() && !repeats);
-        (Self { waited, ..self }, false)
     }
 
     /// An application goes out: until its fate is known it is not sent again.
@@ -122,6 +205,7 @@ impl UserState {
         let application = Some(Application {
             at: now,
             state: ApplicationState::Unknown,
+            heard: Heard::default(),
         });
         Self {
             application,
@@ -129,16 +213,20 @@ impl UserState {
         }
     }
 
-    /// The provider has the application: a new round begins, and its verdict is news even if it reads the same.
+    /// The provider has the application: a new round begins, and its verdict is news even if it reads the same. If
+    /// that verdict was here before the answer, there is nothing more to it.
     #[must_use]
     pub fn applied(self) -> Self {
-        let accepted = |sent| Application {
-            state: ApplicationState::Accepted,
-            ..sent
+        let Some(sent) = self.application else {
+            return self;
         };
         Self {
-            waited: true,
-            application: self.application.map(accepted),
+            // Where a query was faster and saw the user waiting, it has taken note of that itself.
+            waited: self.waited || !sent.heard.waiting,
+            application: Some(Application {
+                state: ApplicationState::Accepted,
+                ..sent
+            }),
             ..self
         }
     }
@@ -172,7 +260,7 @@ mod tests {
             let now = Timestamp::from_millis(secs * 1000);
             let (next, event) = state.observe(&verdict(code), now, WINDOW, tell);
             state = next;
-            made.extend(event.then_some(state.sequence));
+            made.extend((event == Observed::News).then_some(state.sequence));
         }
         made
     }
@@ -213,11 +301,145 @@ mod tests {
         let second = Verdict::new(Status::Rejected, Some("expired".into()));
         let now = Timestamp::from_millis(0);
         let (state, _) = UserState::default().observe(&first, now, WINDOW, true);
-        assert!(state.clone().observe(&second, now, WINDOW, true).1);
-        assert!(!state.observe(&first, now, WINDOW, true).1);
+        assert_eq!(
+            state.clone().observe(&second, now, WINDOW, true).1,
+            Observed::News
+        );
+        assert_eq!(state.observe(&first, now, WINDOW, true).1, Observed::Known);
+    }
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_millis(secs * 1000)
+    }
+
+    /// Rejected at 0, and told so.
+    fn rejected() -> UserState {
+        UserState::default()
+            .observe(&verdict("3"), at(0), WINDOW, false)
+            .0
+    }
+
+    #[test]
+    fn after_an_application_the_old_verdict_showing_through_settles_nothing() {
+        let applied = rejected().applying(at(100)).applied();
+        let (after, observed) = applied
+            .clone()
+            .observe(&verdict("3"), at(101), WINDOW, false);
+        assert_eq!((&after, observed), (&applied, Observed::Older));
+        let last = at(100 + 3599);
+        assert_eq!(
+            after.observe(&verdict("3"), last, WINDOW, false).1,
+            Observed::Older
+        );
+    }
+
+    #[test]
+    fn a_claim_that_the_query_agrees_to_is_the_new_verdict() {
+        let applied = rejected().applying(at(100)).applied();
+        let other = applied.clone().claimed("2");
+        assert_eq!(
+            other.observe(&verdict("3"), at(101), WINDOW, false).1,
+            Observed::Older
+        );
+        let (after, observed) = applied
+            .claimed("3")
+            .observe(&verdict("3"), at(101), WINDOW, false);
+        assert_eq!(
+            (after.sequence, after.application, observed),
+            (2, None, Observed::News)
+        );
+    }
+
+    #[test]
+    fn an_hour_after_the_application_the_same_verdict_is_a_new_one() {
+        let applied = rejected().applying(at(100)).applied();
+        let (after, observed) = applied.observe(&verdict("3"), at(3700), WINDOW, false);
+        assert_eq!(
+            (after.sequence, after.application, observed),
+            (2, None, Observed::News)
+        );
+    }
+
+    #[test]
+    fn having_been_seen_waiting_the_same_verdict_is_a_new_one_at_once() {
+        let applied = rejected().applying(at(100)).applied();
+        let (waiting, _) = applied.observe(&verdict("1"), at(101), WINDOW, false);
+        let (after, observed) = waiting.observe(&verdict("3"), at(102), WINDOW, false);
+        assert_eq!(
+            (after.sequence, after.application, observed),
+            (2, None, Observed::News)
+        );
+    }
+
+    #[test]
+    fn another_verdict_than_the_last_is_news_at_once() {
+        let applied = rejected().applying(at(100)).applied();
+        let (after, observed) = applied.observe(&verdict("2"), at(101), WINDOW, false);
+        assert_eq!((after.application, observed), (None, Observed::News));
+    }
+
+    #[test]
+    fn an_application_of_unknown_fate_of_which_nothing_is_heard_makes_no_event() {
+        let unknown = rejected().applying(at(100));
+        let (after, observed) = unknown
+            .clone()
+            .observe(&verdict("3"), at(3700), WINDOW, false);
+        assert_eq!(
+            (after.sequence, after.application, observed),
+            (1, None, Observed::Known)
+        );
+        assert!(unknown.clone().unheard_of(at(101)).application.is_some());
+        assert!(unknown.clone().unheard_of(at(3700)).application.is_none());
+        // Seen waiting, it did arrive.
+        let (seen, _) = unknown.observe(&verdict("0"), at(101), WINDOW, false);
+        assert_eq!(
+            seen.application.map(|sent| sent.state),
+            Some(ApplicationState::Accepted)
+        );
+        assert_eq!(
+            seen.observe(&verdict("3"), at(102), WINDOW, false).1,
+            Observed::News
+        );
+    }
+
+    #[test]
+    fn a_result_that_is_here_before_the_answer_to_the_application_is_told_once() {
+        let sent = UserState::default().applying(at(0));
+        let (early, observed) = sent.observe(&verdict("2"), at(1), WINDOW, false);
+        assert_eq!(observed, Observed::News);
+        let (after, observed) = early.applied().observe(&verdict("2"), at(2), WINDOW, false);
+        assert_eq!((after.sequence, observed), (1, Observed::Known));
     }
 
     proptest! {
+        #[test]
+        fn whatever_is_heard_a_round_ends_in_one_event_and_the_old_verdict_is_never_its(
+            lagging in proptest::collection::vec(1u64..300, 0..10),
+            claims in proptest::collection::vec("[0-2]", 0..4),
+            waiting in proptest::collection::vec("[01]", 0..4),
+            own in "[23]",
+        ) {
+            let mut state = rejected().applying(at(100)).applied();
+            let mut clock = 100;
+            for claim in &claims {
+                state = state.claimed(claim);
+            }
+            for wait in &lagging {
+                clock += wait;
+                let (next, observed) = state.observe(&verdict("3"), at(clock), WINDOW, false);
+                prop_assert_eq!(observed, Observed::Older);
+                state = next;
+            }
+            for code in &waiting {
+                state = state.observe(&verdict(code), at(clock), WINDOW, false).0;
+            }
+            let state = state.claimed(&own);
+            let (told, observed) = state.observe(&verdict(&own), at(clock), WINDOW, false);
+            prop_assert_eq!((told.sequence, observed), (2, Observed::News));
+            let (again, observed) = told.clone().observe(&verdict(&own), at(clock + 1), WINDOW, false);
+            prop_assert_eq!((again, observed), (told, Observed::Known));
+        }
+
         #[test]
         fn sequences_count_up_by_one_and_final_changes_are_never_missed(
             steps in proptest::collection::vec((0u64..50_000, "[0-4]"), 1..40),
@@ -229,7 +451,8 @@ mod tests {
                 clock += wait;
                 let before = state.clone();
                 let now = Timestamp::from_millis(clock * 1000);
-                let (after, event) = before.clone().observe(&verdict(&code), now, WINDOW, tell);
+                let (after, observed) = before.clone().observe(&verdict(&code), now, WINDOW, tell);
+                let event = observed == Observed::News;
                 prop_assert_eq!(after.sequence, before.sequence + u64::from(event));
                 let differs = before.last.as_ref().is_none_or(|last| last.verdict != verdict(&code));
                 if verdict(&code).status().is_final() && (differs || before.waited) {

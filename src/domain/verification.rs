@@ -41,8 +41,9 @@ pub enum VerificationState {
     Querying {
         /// The end of the lease.
         until: Timestamp,
-        /// The doorbell rang after the query was sent: its answer may be older than the news.
-        again: bool,
+        /// The doorbell rang after the query was sent, so its answer may be older than the news: the best trust of
+        /// those that rang.
+        again: Option<Trust>,
     },
 }
 
@@ -72,6 +73,8 @@ pub struct Verification {
     pub since: Timestamp,
     /// Queries ever sent for it; names the lease, so that a late answer of an old query settles nothing.
     pub queries: u32,
+    /// When the latest query was sent.
+    pub asked: Option<Timestamp>,
     /// How long we have been at it.
     pub phase: VerifyPhase,
     /// Where it stands.
@@ -107,6 +110,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How often a stuck user is still asked about.
 const STUCK_POLL: Duration = DAY;
 
+/// A doorbell that anybody could have rung has a user asked about at most this often: a genuine result is this much
+/// late at the worst, and a flood for one user costs a query in ten seconds.
+const OPEN_PACE: Duration = Duration::from_secs(10);
+
 /// What becomes of a verification when its query is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
@@ -130,6 +137,7 @@ impl Verification {
             trust,
             since: now,
             queries: 0,
+            asked: None,
             phase: VerifyPhase::Seeking { tries: 0 },
             state: VerificationState::Waiting { due: now },
         }
@@ -155,20 +163,22 @@ impl Verification {
 
     /// Another doorbell for the same user.
     ///
-    /// A doorbell that anybody could have rung does not hurry what a trusted one started: forgeries for a known
-    /// user could otherwise spend the merchant's query rate in the main lane.
+    /// One that anybody could have rung does not hurry what a trusted one started: forgeries for a known user could
+    /// otherwise spend the merchant's query rate in the main lane. Anything else it hurries only as often as every
+    /// [`OPEN_PACE`], and it starts no schedule anew.
     #[must_use]
     pub fn joined(self, source: Source, trust: Trust, now: Timestamp) -> Self {
-        let keeps_pace = trust == Trust::Open && self.trust < Trust::Watch;
+        let is_open = trust == Trust::Open;
+        let soon = if is_open { self.paced(now) } else { now };
         let state = match self.state {
-            VerificationState::Querying { until, .. } => {
-                VerificationState::Querying { until, again: true }
-            }
-            VerificationState::Waiting { due } if keeps_pace => VerificationState::Waiting { due },
-            VerificationState::Waiting { due } => VerificationState::Waiting { due: due.min(now) },
+            VerificationState::Querying { until, again } => VerificationState::Querying {
+                until,
+                again: Some(again.map_or(trust, |before| before.min(trust))),
+            },
+            waiting if is_open && self.trust < Trust::Watch => waiting,
+            VerificationState::Waiting { due } => VerificationState::Waiting { due: due.min(soon) },
         };
         let revived = matches!(self.phase, VerifyPhase::Stuck { .. });
-        let fresh = !keeps_pace;
         Self {
             source: if self.source == Source::Callback {
                 self.source
@@ -176,15 +186,21 @@ impl Verification {
                 source
             },
             trust: self.trust.min(trust),
-            since: if fresh && revived { now } else { self.since },
-            phase: if fresh {
-                VerifyPhase::Seeking { tries: 0 }
-            } else {
+            since: if revived && !is_open { now } else { self.since },
+            phase: if is_open {
                 self.phase
+            } else {
+                VerifyPhase::Seeking { tries: 0 }
             },
             state,
             ..self
         }
+    }
+
+    /// The earliest instant at which a doorbell that anybody could have rung may have the user asked about.
+    fn paced(&self, now: Timestamp) -> Timestamp {
+        self.asked
+            .map_or(now, |asked| asked.plus(OPEN_PACE).max(now))
     }
 
     /// A query goes out; the sender answers for it for `lease`.
@@ -193,65 +209,44 @@ impl Verification {
         // A lease that ran out means that a query was interrupted; a bell during it is answered by this one.
         Self {
             queries: self.queries.saturating_add(1),
+            asked: Some(now),
             state: VerificationState::Querying {
                 until: now.plus(lease),
-                again: false,
+                again: None,
             },
             ..self
         }
     }
 
-    /// The query is answered.
+    /// The query is answered; a final verdict ends it.
     #[must_use]
     pub fn answered(self, answer: &Answer, now: Timestamp, policy: &VerifyPolicy) -> Settled {
-        let rang_since = matches!(self.state, VerificationState::Querying { again: true, .. });
         let is_final = matches!(answer, Answer::Verdict(verdict) if verdict.status().is_final());
-        if is_final && !rang_since {
-            return Settled::Done;
-        }
-        if rang_since {
-            let next = Self {
-                since: if is_final { now } else { self.since },
-                phase: VerifyPhase::Seeking { tries: 0 },
-                state: VerificationState::Waiting { due: now },
-                ..self
-            };
-            return Settled::Goes {
-                next,
-                newly_stuck: false,
-            };
-        }
-        match self.phase {
-            VerifyPhase::Stuck { .. } => Settled::Goes {
-                next: Self {
-                    state: VerificationState::Waiting {
-                        due: now.plus(STUCK_POLL),
-                    },
-                    ..self
-                },
-                newly_stuck: false,
-            },
-            VerifyPhase::Seeking { tries } => {
-                let tries = tries.saturating_add(1);
-                let deadline = self.since.plus(policy.give_up_after);
-                if now >= deadline {
-                    let next = Self {
-                        phase: VerifyPhase::Stuck { at: now },
-                        state: VerificationState::Waiting {
-                            due: now.plus(STUCK_POLL),
-                        },
-                        ..self
-                    };
-                    return Settled::Goes {
-                        next,
-                        newly_stuck: true,
-                    };
-                }
-                let (tries, wait) = self.next_wait(answer, tries, now, policy);
-                // A last question at the deadline itself, then it is given up.
-                let due = now.plus(wait).min(deadline);
+        self.answered_as(answer, is_final, now, policy)
+    }
+
+    /// The query is answered; `over` says whether that settles what was asked. A final verdict that may be the one
+    /// of the round before does not (see [`super::Observed::Older`]).
+    #[must_use]
+    pub fn answered_as(
+        self,
+        answer: &Answer,
+        over: bool,
+        now: Timestamp,
+        policy: &VerifyPolicy,
+    ) -> Settled {
+        let rang = match self.state {
+            VerificationState::Querying { again, .. } => again,
+            VerificationState::Waiting { .. } => None,
+        };
+        let anonymous = rang == Some(Trust::Open);
+        match rang {
+            None if over => Settled::Done,
+            Some(_) if over || !anonymous => {
+                let due = if anonymous { self.paced(now) } else { now };
                 let next = Self {
-                    phase: VerifyPhase::Seeking { tries },
+                    since: if over { now } else { self.since },
+                    phase: VerifyPhase::Seeking { tries: 0 },
                     state: VerificationState::Waiting { due },
                     ..self
                 };
@@ -260,7 +255,42 @@ impl Verification {
                     newly_stuck: false,
                 }
             }
+            _ => {
+                let source = self.source;
+                let (next, newly_stuck) = self.asked_in_vain(answer, now, policy);
+                let next = if anonymous {
+                    next.joined(source, Trust::Open, now)
+                } else {
+                    next
+                };
+                Settled::Goes { next, newly_stuck }
+            }
         }
+    }
+
+    /// Nobody rang since, and the answer settles nothing: on by the schedule, or stuck. Returns whether it became
+    /// stuck just now.
+    fn asked_in_vain(self, answer: &Answer, now: Timestamp, policy: &VerifyPolicy) -> (Self, bool) {
+        let deadline = self.since.plus(policy.give_up_after);
+        let (phase, due, newly_stuck) = match self.phase {
+            phase @ VerifyPhase::Stuck { .. } => (phase, now.plus(STUCK_POLL), false),
+            VerifyPhase::Seeking { .. } if now >= deadline => {
+                (VerifyPhase::Stuck { at: now }, now.plus(STUCK_POLL), true)
+            }
+            VerifyPhase::Seeking { tries } => {
+                let (tries, wait) = self.next_wait(answer, tries.saturating_add(1), now, policy);
+                // A last question at the deadline itself, then it is given up.
+                let due = now.plus(wait).min(deadline);
+                (VerifyPhase::Seeking { tries }, due, false)
+            }
+        };
+        let state = VerificationState::Waiting { due };
+        let next = Self {
+            phase,
+            state,
+            ..self
+        };
+        (next, newly_stuck)
     }
 
     /// The queries that count against the schedule from now on, and the wait before the next.
@@ -406,6 +436,79 @@ mod tests {
         assert_eq!((genuine.due(), genuine.trust), (at(0), Trust::Signed));
     }
 
+    /// How often in ten minutes a user is asked about while anybody rings ten times a second.
+    fn asked_in_a_flood(mut verification: Verification, answer: &str) -> u32 {
+        let policy = VerifyPolicy {
+            reconcile: Some(Duration::from_secs(900)),
+            give_up_after: DAY,
+            ..policy()
+        };
+        let mut queries = 0;
+        for tick in 0..6000 {
+            let now = Timestamp::from_millis(tick * 100);
+            verification = verification.joined(Source::Callback, Trust::Open, now);
+            match verification.state {
+                VerificationState::Waiting { due } if due <= now => {
+                    verification = asked(verification, now);
+                    queries += 1;
+                }
+                VerificationState::Querying { .. } => {
+                    let settled = verification.answered(&says(answer), now, &policy);
+                    let Settled::Goes { next, .. } = settled else {
+                        panic!("a doorbell during the query was forgotten");
+                    };
+                    verification = next;
+                }
+                VerificationState::Waiting { .. } => {}
+            }
+        }
+        queries
+    }
+
+    #[test]
+    fn a_flood_that_anybody_could_send_has_a_user_asked_about_every_ten_seconds_at_most() {
+        let watched = || Verification::watching(at(0), at(900));
+        for answer in ["1", "2"] {
+            let queries = asked_in_a_flood(watched(), answer);
+            assert!((50..=60).contains(&queries), "{answer}: {queries} queries");
+        }
+        let unknown = Verification::new(Source::Callback, Trust::Open, at(0));
+        let queries = asked_in_a_flood(unknown, "2");
+        assert!(queries <= 60, "{queries} queries");
+        // A trusted doorbell's own schedule stays as it is.
+        let trusted = Verification::new(Source::Callback, Trust::Token, at(0));
+        assert!(asked_in_a_flood(trusted, "1") <= 2 + 600 / 60);
+    }
+
+    #[test]
+    fn a_doorbell_that_anybody_could_ring_neither_revives_nor_renews() {
+        let stuck = Verification {
+            phase: VerifyPhase::Stuck { at: at(600) },
+            state: VerificationState::Waiting { due: at(90_000) },
+            ..Verification::watching(at(0), at(0))
+        };
+        let rung = stuck.joined(Source::Callback, Trust::Open, at(700));
+        assert_eq!(rung.due(), at(700), "it is asked about");
+        assert_eq!(
+            (rung.since, rung.phase),
+            (at(0), VerifyPhase::Stuck { at: at(600) })
+        );
+    }
+
+    #[test]
+    fn a_final_verdict_that_settles_nothing_keeps_asking_by_the_schedule() {
+        let policy = policy();
+        let claimed = asked(
+            Verification::new(Source::Callback, Trust::Token, at(0)),
+            at(0),
+        );
+        let Settled::Goes { next, .. } = claimed.answered_as(&says("3"), false, at(0), &policy)
+        else {
+            panic!("ended by a verdict that is not its own");
+        };
+        assert_eq!(next.due(), at(1));
+    }
+
     #[test]
     fn a_stuck_one_is_asked_about_daily_and_a_doorbell_revives_it() {
         let mut verification = Verification::new(Source::Callback, Trust::Signed, at(0));
@@ -502,11 +605,11 @@ mod tests {
                         let answer = if step == 3 { says("2") } else { says("0") };
                         match verification.answered(&answer, now, &policy) {
                             Settled::Done => {
-                                prop_assert!(step == 3 && !again, "ended without a final answer to the last doorbell");
+                                prop_assert!(step == 3 && again.is_none(), "ended without a final answer to the last doorbell");
                                 Verification::new(Source::Callback, Trust::Open, now)
                             }
                             Settled::Goes { next, .. } => {
-                                prop_assert!(again || next.due() > now, "would ask again without pause");
+                                prop_assert!(again.is_some() || next.due() > now, "would ask again without pause");
                                 next
                             }
                         }

@@ -1,11 +1,14 @@
 //! Use case: a callback is kept, and its user's verification rung for.
 
+use std::time::Duration;
+
+use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
-    Callback, EventId, MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId,
-    Verification, VerifyLane,
+    Callback, EventId, MerchantNo, OperationalEvent, Reception, Routing, Source, Stranger,
+    Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
 };
 use crate::store::{Lane, StoreError};
 
@@ -20,20 +23,133 @@ pub(super) fn accept(
     routing: &Routing,
 ) -> Result<(), StoreError> {
     let at = callback.arrival.at;
-    txn.put(callback.id.to_bytes().to_vec(), callback.clone())?;
     let Some(user) = &callback.user else {
+        txn.put(callback.id.to_bytes().to_vec(), callback.clone())?;
         return keep_unrecognized(txn, callback, fresh, routing);
     };
-    let by_user = keys::callback_of_user(&callback.merchant, user, callback.id);
+    let merchant = &callback.merchant;
+    let key = keys::user(merchant, user);
+    let running: Option<Verification> = txn.get(&key)?;
+    let state: Option<UserState> = txn.get(&key)?;
+    let open = open_count(txn, merchant)?;
+    let mut kept = callback.clone();
+    match Stranger::receive(callback, state.is_some(), running.as_ref(), open) {
+        Reception::Refused => return Err(StoreError::Overloaded),
+        Reception::Compact => {
+            kept.arrival.body.truncate(Stranger::BODY_KEPT);
+            drop_callbacks(txn, merchant, user, Stranger::CALLBACKS_KEPT - 1)?;
+        }
+        Reception::Whole => {}
+    }
+    if let Some(state) = state {
+        hear_claim(txn, callback, user, state)?;
+    }
+    txn.put(callback.id.to_bytes().to_vec(), kept)?;
+    let by_user = keys::callback_of_user(merchant, user, callback.id);
     txn.put_raw(Tree::CallbacksByUser, by_user, Vec::new());
-    ring(
-        txn,
-        &callback.merchant,
-        user,
-        Source::Callback,
-        callback.trust(),
-        at,
-    )
+    ring(txn, merchant, user, Source::Callback, callback.trust(), at)
+}
+
+/// How far back a callback is compared with those before it: the provider sends one nine times.
+const COMPARED: usize = 64;
+
+/// Takes note of what a trusted callback claims while an application's result is out. One that is byte for byte like
+/// one before the application speaks of the round before.
+fn hear_claim(
+    txn: &mut Txn<'_>,
+    callback: &Callback,
+    user: &UserId,
+    state: UserState,
+) -> Result<(), StoreError> {
+    let (Some(sent), Some(claim)) = (state.application, &callback.claim) else {
+        return Ok(());
+    };
+    if callback.trust() > Trust::Token {
+        return Ok(());
+    }
+    let prefix = keys::user_prefix(&callback.merchant, user);
+    let from = sent.at.minus(PROVIDER_RETRIES);
+    for (key, _) in txn.first_from(
+        Tree::CallbacksByUser,
+        &keys::callbacks_from(&callback.merchant, user, from),
+        &prefix,
+        COMPARED,
+    )? {
+        let id = keys::trailing_id(&key).unwrap_or_default();
+        let before: Option<Callback> = txn.get(&id)?;
+        let repeats = |before: &Callback| {
+            before.arrival.at < sent.at && before.arrival.body == callback.arrival.body
+        };
+        if before.as_ref().is_some_and(repeats) {
+            return Ok(());
+        }
+    }
+    let after = state.claimed(claim);
+    txn.put(keys::user(&callback.merchant, user), after)
+}
+
+/// Deletes the oldest callbacks of a user until no more than `keep` are left.
+fn drop_callbacks(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    keep: usize,
+) -> Result<(), StoreError> {
+    let prefix = keys::user_prefix(merchant, user);
+    let found = txn.first(Tree::CallbacksByUser, &prefix, usize::MAX)?;
+    let surplus = found.len().saturating_sub(keep);
+    for (key, _) in found.into_iter().take(surplus) {
+        if let Some(id) = keys::trailing_id(&key) {
+            txn.delete(Tree::Callbacks, id.to_vec());
+        }
+        txn.delete(Tree::CallbacksByUser, key);
+    }
+    Ok(())
+}
+
+/// Deletes everything that is held of a user of whom nothing was ever told.
+pub(super) fn forget(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    running: &Verification,
+) -> Result<(), StoreError> {
+    drop_callbacks(txn, merchant, user, 0)?;
+    let prefix = keys::user_prefix(merchant, user);
+    for (key, _) in txn.first(Tree::Queries, &prefix, usize::MAX)? {
+        txn.delete(Tree::Queries, key);
+    }
+    replace(txn, merchant, user, Some(running), None)
+}
+
+/// How many of a merchant's verifications anybody could have started.
+fn open_count(txn: &Txn<'_>, merchant: &MerchantNo) -> Result<u64, StoreError> {
+    let key = keys::open_count(merchant);
+    let Some(bytes) = txn.get_raw(Tree::Meta, &key)? else {
+        return Ok(0);
+    };
+    let bytes: Result<[u8; 8], _> = bytes.as_slice().try_into();
+    let bytes = bytes.map_err(|_length| damaged(Tree::Meta, &key, "not a count"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Keeps the count in step with one verification that takes another's place.
+fn count_open(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    before: Option<&Verification>,
+    after: Option<&Verification>,
+) -> Result<(), StoreError> {
+    let is_open = |one: Option<&Verification>| one.is_some_and(|one| one.trust == Trust::Open);
+    let count = open_count(txn, merchant)?;
+    let count = match (is_open(before), is_open(after)) {
+        (false, true) => count.saturating_add(1),
+        (true, false) => count.saturating_sub(1),
+        _ => return Ok(()),
+    };
+    let bytes = count.to_be_bytes().to_vec();
+    txn.put_raw(Tree::Meta, keys::open_count(merchant), bytes);
+    Ok(())
 }
 
 fn keep_unrecognized(
@@ -61,6 +177,9 @@ fn keep_unrecognized(
     publishing::publish_news(txn, fresh, callback.arrival.at, news, routing)
 }
 
+/// How long the provider repeats a callback: 10 h and 47 s by its pages, with room to spare.
+const PROVIDER_RETRIES: Duration = Duration::from_secs(12 * 3600);
+
 /// Starts a verification, or joins the one under way.
 pub(super) fn ring(
     txn: &mut Txn<'_>,
@@ -87,6 +206,7 @@ pub(super) fn replace(
     before: Option<&Verification>,
     after: Option<Verification>,
 ) -> Result<(), StoreError> {
+    count_open(txn, merchant, before, after.as_ref())?;
     let old_place = before.map(|running| keys::verify_due(merchant, user, running));
     let new_place = after
         .as_ref()

@@ -86,6 +86,11 @@ pub(super) fn callback_of_user(
     key
 }
 
+/// The least key of a user's callbacks from an instant on: an id begins with 48 bits of its time, in milliseconds.
+pub(super) fn callbacks_from(merchant: &MerchantNo, user: &UserId, from: Timestamp) -> Vec<u8> {
+    callback_of_user(merchant, user, CallbackId::new(from, 0))
+}
+
 /// Those that carried a token are counted apart from those that anybody could have sent.
 pub(super) fn unrecognized_prefix(merchant: &MerchantNo, token: bool) -> Vec<u8> {
     let mut key = merchant.as_bytes().to_vec();
@@ -104,6 +109,11 @@ pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64)
     let mut key = user_prefix(merchant, user);
     key.extend_from_slice(&sequence.to_be_bytes());
     key
+}
+
+/// The entry of [`Tree::Meta`] that counts a merchant's verifications that anybody could have started.
+pub(super) fn open_count(merchant: &MerchantNo) -> Vec<u8> {
+    [b"open:".as_slice(), merchant.as_bytes()].concat()
 }
 
 /// The last sixteen bytes of a key, as an id's.

@@ -126,6 +126,15 @@ impl<'a> Txn<'a> {
         self.undo.push((tree, key, before));
     }
 
+    /// The bytes of a key.
+    pub(super) fn get_raw(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let change = self.overlay.get(&tree).and_then(|entries| entries.get(key));
+        if let Some(change) = change {
+            return Ok(change.clone());
+        }
+        Ok(self.engine.get(tree, key)?.map(|bytes| bytes.to_vec()))
+    }
+
     /// The first `limit` entries whose key begins with `prefix`.
     pub(super) fn first(
         &self,

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use super::accepting::replace;
+use super::accepting::{forget, replace};
 use super::codec::damaged;
 use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
-    Answer, Event, EventContent, EventKind, MerchantNo, OperationalEvent, ResultEvent, Settled,
-    Timestamp, UserState, Verification, VerificationState, VerifyLane,
+    Answer, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent, QueryFailure,
+    ResultEvent, Settled, Stranger, Timestamp, UserState, Verification, VerificationState,
+    VerifyLane,
 };
 use crate::store::{AnswerRecorded, AnswerReport, QueryRecord, StoreError, VerifyClaim};
 
@@ -142,32 +143,51 @@ pub(super) fn record(
         counted: true,
         ..AnswerRecorded::default()
     };
-    if let Answer::Verdict(verdict) = &report.answer {
-        let user_key = keys::user(merchant, user);
-        let state: UserState = txn.get(&user_key)?.unwrap_or_default();
-        let kind = EventKind::of_status(verdict.status());
-        let tell = report.routing.wanted(kind, Some(merchant));
-        let (state, is_news) = state.observe(verdict, now, report.policy.duplicate_window, tell);
-        if is_news {
-            let content = EventContent::Result(ResultEvent {
-                merchant: merchant.clone(),
-                user: user.clone(),
-                verdict: verdict.clone(),
-                sequence: state.sequence,
-                source: before.source,
-            });
-            let event = Event {
-                id: report.fresh,
-                at: now,
-                content,
-            };
-            publishing::publish(txn, event, &report.routing)?;
-            recorded.event = Some(report.fresh);
+    let user_key = keys::user(merchant, user);
+    let state: Option<UserState> = txn.get(&user_key)?;
+    let is_heard_of = state.is_some();
+    let mut over = false;
+    match (&report.answer, state) {
+        (Answer::Verdict(verdict), state) => {
+            let kind = EventKind::of_status(verdict.status());
+            let tell = report.routing.wanted(kind, Some(merchant));
+            let window = report.policy.duplicate_window;
+            let (state, observed) = state
+                .unwrap_or_default()
+                .observe(verdict, now, window, tell);
+            over = verdict.status().is_final() && observed != Observed::Older;
+            if observed == Observed::News {
+                let content = EventContent::Result(ResultEvent {
+                    merchant: merchant.clone(),
+                    user: user.clone(),
+                    verdict: verdict.clone(),
+                    sequence: state.sequence,
+                    source: before.source,
+                });
+                let event = Event {
+                    id: report.fresh,
+                    at: now,
+                    content,
+                };
+                publishing::publish(txn, event, &report.routing)?;
+                recorded.event = Some(report.fresh);
+            }
+            txn.put(user_key, state)?;
         }
-        txn.put(user_key, state)?;
+        (Answer::Failed(QueryFailure::Refused(_)), Some(state)) => {
+            txn.put(user_key, state.unheard_of(now))?;
+        }
+        (Answer::Failed(_), _) => {}
+    }
+    if Stranger::is_forgotten(is_heard_of, &before, &report.answer, now) {
+        forget(txn, merchant, user, &before)?;
+        return Ok(recorded);
     }
 
-    match before.clone().answered(&report.answer, now, &report.policy) {
+    let settled = before
+        .clone()
+        .answered_as(&report.answer, over, now, &report.policy);
+    match settled {
         Settled::Done => replace(txn, merchant, user, Some(&before), None)?,
         Settled::Goes { next, newly_stuck } => {
             recorded.next_due = Some(next.due());
@@ -215,8 +235,12 @@ pub(super) fn hasten(
     let mut moved = 0;
     for class in keys::classes(lane) {
         let prefix = keys::verify_class_prefix(merchant, lane, *class);
-        // Those already due stand first; what comes after them is what waits for its own schedule.
-        for (key, _) in txn.first(Tree::VerifyDue, &prefix, limit.saturating_sub(moved))? {
+        // Those already due stand first and stay; what comes after them waits for its own schedule.
+        let mut from = prefix.clone();
+        let later = now.as_millis().saturating_add(1);
+        from.extend_from_slice(&later.to_be_bytes());
+        let open = limit.saturating_sub(moved);
+        for (key, _) in txn.first_from(Tree::VerifyDue, &from, &prefix, open)? {
             let Some((due, user)) = keys::parse_verify_due(&prefix, &key) else {
                 continue;
             };

@@ -5,7 +5,7 @@ use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::txn::Txn;
 use crate::domain::{
-    Application, MerchantNo, Timestamp, Trust, UserId, UserState, Verification, VerifyPhase,
+    Application, MerchantNo, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyPhase,
 };
 use crate::store::StoreError;
 
@@ -20,15 +20,26 @@ pub(super) fn watch(
     due: Timestamp,
 ) -> Result<bool, StoreError> {
     let before: Option<Verification> = txn.get(&keys::user(merchant, user))?;
-    let asked_already = before
-        .as_ref()
-        .is_some_and(|running| !matches!(running.phase, VerifyPhase::Stuck { .. }));
-    if asked_already {
-        return Ok(false);
+    if let Some(running) = &before
+        && !matches!(running.phase, VerifyPhase::Stuck { .. })
+    {
+        if running.trust != Trust::Open {
+            return Ok(false);
+        }
+        // Anybody's doorbell so far, ours from now on: not in the small lane, and not forgotten after a day.
+        let ours = Verification {
+            trust: Trust::Watch,
+            since: now,
+            ..running.clone()
+        };
+        replace(txn, merchant, user, before.as_ref(), Some(ours))?;
+        return Ok(true);
     }
     let watching = Verification::watching(now, due);
     // A revived one keeps counting its queries: they name its leases.
-    let queries = before.as_ref().map_or(0, |running| running.queries);
+    let (queries, asked) = before
+        .as_ref()
+        .map_or((0, None), |running| (running.queries, running.asked));
     replace(
         txn,
         merchant,
@@ -36,6 +47,7 @@ pub(super) fn watch(
         before.as_ref(),
         Some(Verification {
             queries,
+            asked,
             ..watching
         }),
     )?;
@@ -77,11 +89,21 @@ pub(super) fn finish(
         },
     )?;
     let running: Option<Verification> = txn.get(&key)?;
-    let for_this_alone =
-        running.filter(|watched| watched.trust == Trust::Watch && watched.queries == 0);
-    let Some(watched) = for_this_alone else {
+    let Some(running) = running else {
+        // A result came before the answer. Should it have been that of the round before, this finds the new one.
+        if let Some(due) = look.filter(|_| accepted) {
+            watch(txn, merchant, user, due, due)?;
+        }
         return Ok(());
     };
+    // Whoever rang meanwhile is not put off.
+    let is_for_this_alone = running.trust == Trust::Watch
+        && running.source == Source::Reconcile
+        && running.queries == 0;
+    if !is_for_this_alone {
+        return Ok(());
+    }
+    let watched = running;
     let next = look
         .filter(|_| accepted)
         .map(|due| Verification::watching(watched.since, due));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::domain::{
     AbandonReason, Answer, Application, ApplicationState, Arrival, Attempt, Breaker, Callback,
-    CallbackId, Delivery, DeliveryState, Event, EventContent, EventId, FailureClass, Health,
+    CallbackId, Delivery, DeliveryState, Event, EventContent, EventId, FailureClass, Health, Heard,
     LastVerdict, OperationalEvent, Outcome, Pause, PauseReason, QueryFailure, ResultEvent,
     SignCheck, Source, Status, Timestamp, Trust, UserState, Verdict, Verification,
     VerificationState, VerifyPhase,
@@ -67,6 +67,15 @@ fn source() -> impl Strategy<Value = Source> {
         Just(Source::Callback),
         Just(Source::Reconcile),
         Just(Source::Operator)
+    ]
+}
+
+fn trust() -> impl Strategy<Value = Trust> {
+    prop_oneof![
+        Just(Trust::Signed),
+        Just(Trust::Token),
+        Just(Trust::Watch),
+        Just(Trust::Open)
     ]
 }
 
@@ -163,8 +172,8 @@ proptest! {
     #[test]
     fn a_verification_survives(
         source in source(), since in time(), queries: u32, tries: u32, due in time(),
-        trust in prop_oneof![Just(Trust::Signed), Just(Trust::Token), Just(Trust::Watch), Just(Trust::Open)],
-        stuck in proptest::option::of(time()), leased: bool, again: bool,
+        trust in trust(),
+        stuck in proptest::option::of(time()), leased: bool, again in proptest::option::of(trust()),
     ) {
         let phase = stuck.map_or(VerifyPhase::Seeking { tries }, |at| VerifyPhase::Stuck { at });
         let state = if leased {
@@ -179,10 +188,11 @@ proptest! {
     #[test]
     fn a_user_survives(
         sequence: u64, waited: bool, last in proptest::option::of((verdict(), time())),
-        application in proptest::option::of((time(), any::<bool>())),
+        application in proptest::option::of((time(), any::<bool>(), any::<(bool, bool, bool)>())),
     ) {
         let last = last.map(|(verdict, at)| LastVerdict { verdict, at });
-        let application = application.map(|(at, known)| Application {
+        let application = application.map(|(at, known, (waiting, approved, rejected))| Application {
+            heard: Heard { waiting, approved, rejected },
             at,
             state: if known { ApplicationState::Accepted } else { ApplicationState::Unknown },
         });

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::numbers::{millis, source_number, source_of, span, trust_number, trust_of};
 use crate::domain::{
-    Answer, Application, ApplicationState, LastVerdict, QueryFailure, Status, Timestamp, UserState,
-    Verdict, Verification, VerificationState, VerifyPhase,
+    Answer, Application, ApplicationState, Heard, LastVerdict, QueryFailure, Status, Timestamp,
+    UserState, Verdict, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::QueryRecord;
 use crate::store::embedded::codec::Record;
@@ -23,7 +23,9 @@ pub(crate) struct VerificationV1 {
     stuck_at: Option<u64>,
     due: u64,
     leased: bool,
-    again: bool,
+    /// The trust of whoever rang during the query.
+    again: Option<u8>,
+    asked: Option<u64>,
 }
 
 impl Record for Verification {
@@ -37,8 +39,8 @@ impl Record for Verification {
             VerifyPhase::Stuck { at } => (0, Some(millis(at))),
         };
         let (leased, again) = match self.state {
-            VerificationState::Waiting { .. } => (false, false),
-            VerificationState::Querying { again, .. } => (true, again),
+            VerificationState::Waiting { .. } => (false, None),
+            VerificationState::Querying { again, .. } => (true, again.map(trust_number)),
         };
         VerificationV1 {
             source: source_number(self.source),
@@ -50,6 +52,7 @@ impl Record for Verification {
             due: millis(self.due()),
             leased,
             again,
+            asked: self.asked.map(millis),
         }
     }
 
@@ -61,6 +64,7 @@ impl Record for Verification {
             trust: trust_of(stored.trust)?,
             since: Timestamp::from_millis(stored.since),
             queries: stored.queries,
+            asked: stored.asked.map(Timestamp::from_millis),
             phase: stored
                 .stuck_at
                 .map_or(VerifyPhase::Seeking { tries }, |at| VerifyPhase::Stuck {
@@ -69,7 +73,7 @@ impl Record for Verification {
             state: if stored.leased {
                 VerificationState::Querying {
                     until: due,
-                    again: stored.again,
+                    again: stored.again.map(trust_of).transpose()?,
                 }
             } else {
                 VerificationState::Waiting { due }
@@ -103,8 +107,45 @@ pub(crate) struct UserV1 {
     sequence: u64,
     last: Option<(VerdictV1, u64)>,
     waited: bool,
-    /// When it was sent, and whether the provider is known to have it.
-    application: Option<(u64, bool)>,
+    application: Option<ApplicationV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ApplicationV1 {
+    at: u64,
+    /// Whether the provider is known to have it.
+    accepted: bool,
+    seen_waiting: bool,
+    claimed_approved: bool,
+    claimed_rejected: bool,
+}
+
+impl ApplicationV1 {
+    fn of(sent: Application) -> Self {
+        Self {
+            at: millis(sent.at),
+            accepted: sent.state == ApplicationState::Accepted,
+            seen_waiting: sent.heard.waiting,
+            claimed_approved: sent.heard.approved,
+            claimed_rejected: sent.heard.rejected,
+        }
+    }
+
+    const fn read(self) -> Application {
+        Application {
+            at: Timestamp::from_millis(self.at),
+            state: if self.accepted {
+                ApplicationState::Accepted
+            } else {
+                ApplicationState::Unknown
+            },
+            heard: Heard {
+                waiting: self.seen_waiting,
+                approved: self.claimed_approved,
+                rejected: self.claimed_rejected,
+            },
+        }
+    }
 }
 
 impl Record for UserState {
@@ -119,9 +160,7 @@ impl Record for UserState {
                 .last
                 .map(|last| (VerdictV1::of(&last.verdict), millis(last.at))),
             waited: self.waited,
-            application: self
-                .application
-                .map(|sent| (millis(sent.at), sent.state == ApplicationState::Accepted)),
+            application: self.application.map(ApplicationV1::of),
         }
     }
 
@@ -136,14 +175,7 @@ impl Record for UserState {
             sequence: stored.sequence,
             last: last.transpose()?,
             waited: stored.waited,
-            application: stored.application.map(|(at, accepted)| Application {
-                at: Timestamp::from_millis(at),
-                state: if accepted {
-                    ApplicationState::Accepted
-                } else {
-                    ApplicationState::Unknown
-                },
-            }),
+            application: stored.application.map(ApplicationV1::read),
         })
     }
 }
