@@ -3,16 +3,22 @@
 //! Data goes to stdout, everything else to stderr. Exit codes (contract §8): 0, 1 failed, 2 usage, 3 service not
 //! reachable, 78 configuration.
 
+mod apply;
 mod args;
 mod check;
+mod client;
 mod demo;
 mod logging;
 mod output;
 mod query;
+mod rows;
 mod serve;
+mod status;
 mod tools;
+mod watch;
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -30,6 +36,9 @@ const CONFIG_PLACES: [&str; 2] = ["config.toml", "/etc/vexora-relay/config.toml"
 /// `EX_CONFIG` of sysexits.h: systemd is told not to restart on it.
 const EXIT_CONFIG: u8 = 78;
 
+/// The running service does not answer.
+const EXIT_UNREACHABLE: u8 = 3;
+
 /// What ends a verb before it is done.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -37,6 +46,8 @@ pub(crate) enum Failure {
     Config(String),
     /// Called wrongly in a way that clap cannot see: exit 2.
     Usage(String),
+    /// The running service does not answer: exit 3.
+    Unreachable(String),
     /// Anything else: exit 1.
     Failed(anyhow::Error),
     /// The verb has said why itself: exit 1.
@@ -58,6 +69,34 @@ pub fn main() -> ExitCode {
         Verb::Serve => serve::run(args.config, &output),
         Verb::Check { online } => check::run(args.config, online, &output),
         Verb::Demo { once } => demo::run(once, &output),
+        Verb::Status { user, merchant } => {
+            status::run(args.config, user.as_deref(), merchant.as_deref(), &output)
+        }
+        Verb::Apply {
+            merchant,
+            user,
+            furigana,
+            file,
+        } => {
+            let order = apply::Order {
+                merchant,
+                user,
+                furigana,
+                file,
+            };
+            apply::run(args.config, order, &output)
+        }
+        Verb::Watch {
+            users,
+            file,
+            merchant,
+        } => watch::run(
+            args.config,
+            merchant.as_deref(),
+            &users,
+            file.as_deref(),
+            &output,
+        ),
         Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),
@@ -76,6 +115,10 @@ pub fn main() -> ExitCode {
         Err(Failure::Usage(text)) => {
             output.error(&text);
             ExitCode::from(2)
+        }
+        Err(Failure::Unreachable(text)) => {
+            output.error(&text);
+            ExitCode::from(EXIT_UNREACHABLE)
         }
         Err(Failure::Failed(error)) => {
             output.error(&chain(&error));
@@ -141,6 +184,16 @@ fn merchant<'a>(config: &'a Config, named: Option<&str>) -> Result<&'a MerchantS
         .iter()
         .find(|merchant| merchant.merchant_no == number)
         .ok_or_else(|| Failure::Usage(format!("--merchant: {number} is not in the configuration")))
+}
+
+/// What a file holds; `-` is what comes in on stdin.
+fn file_or_stdin(file: &Path) -> Result<Vec<u8>, Failure> {
+    if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
 /// A runtime for verbs that talk to somebody.

@@ -8,7 +8,7 @@ mod failure;
 mod tls;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -93,18 +93,34 @@ impl Client {
     /// # Errors
     /// A file that cannot be read or holds nothing usable, or a proxy that is no address.
     pub fn new(settings: &ClientSettings, roots: &PublicRoots) -> Result<Self, ClientError> {
-        let mut builder = reqwest::Client::builder()
+        let mut builder = Self::builder(settings, roots)?;
+        if let Some(proxy) = &settings.proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientError::Client)?);
+        }
+        Ok(Self(builder.build().map_err(ClientError::Client)?))
+    }
+
+    /// Makes a client whose every request goes to a Unix socket, whatever its address says.
+    ///
+    /// # Errors
+    /// The client could not be made.
+    pub fn on_socket(path: &Path, roots: &PublicRoots) -> Result<Self, ClientError> {
+        let builder = Self::builder(&ClientSettings::default(), roots)?.unix_socket(path);
+        Ok(Self(builder.build().map_err(ClientError::Client)?))
+    }
+
+    fn builder(
+        settings: &ClientSettings,
+        roots: &PublicRoots,
+    ) -> Result<reqwest::ClientBuilder, ClientError> {
+        Ok(reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config(settings, roots)?)
             .dns_resolver(SystemResolver)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
-            .no_proxy();
-        if let Some(proxy) = &settings.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientError::Client)?);
-        }
-        Ok(Self(builder.build().map_err(ClientError::Client)?))
+            .no_proxy())
     }
 
     /// Asks for the head of what is at `url`: whether anybody is there. Returns the HTTP status.
@@ -124,40 +140,62 @@ impl Client {
     /// # Errors
     /// No head of an answer came. Trouble with the body alone is in [`Response::body_end`].
     pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
-        let mut request = self.0.post(post.url).timeout(post.timeout).body(post.body);
-        for (name, value) in &post.headers {
-            request = request.header(name, value);
-        }
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| SendError::of(&error))?;
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
-        let retry_after = retry_after
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        let mut body = Vec::new();
-        let body_end = loop {
-            match response.chunk().await {
-                Ok(None) => break BodyEnd::Whole,
-                Ok(Some(chunk)) => {
-                    let room = post.read_at_most.saturating_sub(body.len());
-                    body.extend(chunk.iter().take(room));
-                    if chunk.len() > room {
-                        break BodyEnd::Longer;
-                    }
-                }
-                Err(error) => break BodyEnd::Broken(SendError::of(&error).class),
-            }
-        };
-        Ok(Response {
-            status,
-            retry_after,
-            body,
-            body_end,
-        })
+        let request = self.0.post(post.url).timeout(post.timeout).body(post.body);
+        exchange(request, &post.headers, post.read_at_most).await
     }
+
+    /// Like [`Client::post`], without a body.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn get(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        timeout: Duration,
+        read_at_most: usize,
+    ) -> Result<Response, SendError> {
+        exchange(self.0.get(url).timeout(timeout), headers, read_at_most).await
+    }
+}
+
+async fn exchange(
+    mut request: reqwest::RequestBuilder,
+    headers: &[(String, String)],
+    read_at_most: usize,
+) -> Result<Response, SendError> {
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let mut response = request
+        .send()
+        .await
+        .map_err(|error| SendError::of(&error))?;
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
+    let retry_after = retry_after
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let mut body = Vec::new();
+    let body_end = loop {
+        match response.chunk().await {
+            Ok(None) => break BodyEnd::Whole,
+            Ok(Some(chunk)) => {
+                let room = read_at_most.saturating_sub(body.len());
+                body.extend(chunk.iter().take(room));
+                if chunk.len() > room {
+                    break BodyEnd::Longer;
+                }
+            }
+            Err(error) => break BodyEnd::Broken(SendError::of(&error).class),
+        }
+    };
+    Ok(Response {
+        status,
+        retry_after,
+        body,
+        body_end,
+    })
 }
 
 /// The system's resolver, asked anew for every connection, with an error that can be told from others.

@@ -48,6 +48,58 @@ pub(super) enum Verb {
         once: bool,
     },
 
+    /// Show how the service stands, or the whole story of one user
+    #[command(
+        after_help = "Examples:\n  vexora-relay status\n  vexora-relay status jp_user_100008\n  vexora-relay status jp_user_100008 --json"
+    )]
+    Status {
+        /// The user's id
+        user: Option<String>,
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+    },
+
+    /// Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks until the result is final
+    #[command(
+        after_help = "A file is CSV with the header userId,usernameFurigana, or JSON Lines with these two names.\nRun again what was interrupted or failed in part: what was accepted is not sent twice.\n\nExamples:\n  vexora-relay apply --user jp_user_100008 --furigana 'ヤマダ タロウ'\n  vexora-relay apply --user jp_user_100008 --furigana - < name.txt\n  vexora-relay apply --merchant 1027749636 --file applications.csv"
+    )]
+    Apply {
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+        /// The user's id
+        #[arg(long, required_unless_present = "file", requires = "furigana")]
+        user: Option<String>,
+        /// The user's name in katakana; `-` reads it from stdin, which keeps it out of the list of processes
+        #[arg(
+            long,
+            value_name = "NAME",
+            required_unless_present = "file",
+            requires = "user"
+        )]
+        furigana: Option<String>,
+        /// Many at once; `-` reads stdin
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "furigana"])]
+        file: Option<PathBuf>,
+    },
+
+    /// Have users asked about until their results are final, who applied by other ways
+    #[command(
+        after_help = "Examples:\n  vexora-relay watch jp_user_100008 jp_user_100009\n  vexora-relay watch --file waiting.txt"
+    )]
+    Watch {
+        /// Ids of users
+        #[arg(value_name = "USER", required_unless_present = "file")]
+        users: Vec<String>,
+        /// A file with one id per line; `-` reads stdin
+        #[arg(long, value_name = "FILE", conflicts_with = "users")]
+        file: Option<PathBuf>,
+        /// The merchant's number; may be left out while there is one
+        #[arg(long, value_name = "NUMBER")]
+        merchant: Option<String>,
+    },
+
     /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
     #[command(after_help = "Example:\n  vexora-relay query jp_user_100008")]
     Query {

@@ -1,6 +1,6 @@
 //! The only place that prints: data to stdout, everything else to stderr.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -37,6 +37,19 @@ impl Output {
     pub(crate) fn note(&self, text: &str) {
         let mut stderr = io::stderr().lock();
         let _reader_gone = writeln!(stderr, "{text}");
+    }
+
+    /// How far something is, in place of what was shown before; where nobody looks, nothing.
+    pub(crate) fn progress(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() {
+            let _reader_gone = write!(stderr, "\r{text}\x1b[K").and_then(|()| stderr.flush());
+        }
+    }
+
+    /// What comes next begins on an empty line.
+    pub(crate) fn progress_ends(&self) {
+        self.progress("");
     }
 
     /// An error.

@@ -49,7 +49,12 @@ pub(super) fn story(merchant: &MerchantNo, user: &UserId, story: &Story) -> Valu
             .iter()
             .map(|one| (one.arrival.at, callback(one))),
     );
-    timeline.extend(story.queries.iter().map(|one| (one.at, query(one))));
+    for one in &story.queries {
+        let before = |callback: &&Callback| callback.arrival.at <= one.at;
+        let latest = story.callbacks.iter().rev().find(before);
+        let claim = latest.and_then(|callback| callback.claim.as_deref());
+        timeline.push((one.at, query(one, claim)));
+    }
     for (event, deliveries) in &story.events {
         timeline.push((event.at, event_made(event)));
         for (delivery, attempts) in deliveries {
@@ -89,7 +94,8 @@ fn callback(callback: &Callback) -> Value {
     })
 }
 
-fn query(query: &QueryRecord) -> Value {
+/// `claim`: what the latest callback before it claimed; shown where the query says otherwise.
+fn query(query: &QueryRecord, claim: Option<&str>) -> Value {
     let (outcome, reason) = match &query.answer {
         Answer::Verdict(verdict) => (verdict.status().word(), verdict.reason()),
         Answer::Failed(failure) => (failure.class(), None),
@@ -105,6 +111,7 @@ fn query(query: &QueryRecord) -> Value {
         "outcome": outcome,
         "authenticationStatus": code,
         "failReason": reason,
+        "claimed": claim.filter(|claim| code.is_some_and(|code| code != *claim)),
     })
 }
 

@@ -1,0 +1,291 @@
+//! `status`: how the service stands, or the story of one user.
+//!
+//! Times are shown in the zone of whoever looks, with how long ago that was; `--json` keeps them as the API says them.
+
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use super::client::Service;
+use super::output::Output;
+use super::{Failure, block_on, load, merchant};
+use crate::clock::{Clock, SystemClock};
+
+pub(super) fn run(
+    config: Option<PathBuf>,
+    user: Option<&str>,
+    named: Option<&str>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let (_, config) = load(config)?;
+    let service = Service::of(&config)?;
+    let answered = match user {
+        None => block_on(service.get(&["status"]))??,
+        Some(user) => {
+            let number = merchant(&config, named)?.merchant_no.to_string();
+            block_on(service.get(&["users", &number, user]))??
+        }
+    };
+    if !answered.is_done() {
+        return Err(Failure::Failed(anyhow::anyhow!(answered.problem())));
+    }
+    let view = View {
+        now: SystemClock.now().as_millis(),
+        zone: TimeZone::system(),
+    };
+    let text = match user {
+        None => view.service(&answered.body),
+        Some(_) => view.story(&answered.body),
+    };
+    output.value(&answered.body, &text);
+    Ok(())
+}
+
+/// Who looks, and when.
+struct View {
+    now: u64,
+    zone: TimeZone,
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value
+        .get(name)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+impl View {
+    fn service(&self, status: &Value) -> String {
+        let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
+        let mut lines = vec![format!("vexora-relay {}", text(status, "version"))];
+        if ready {
+            lines.push("ready: callbacks are taken".into());
+        } else {
+            let reasons: Vec<&str> = list(status, "reasons").filter_map(Value::as_str).collect();
+            lines.push(format!("NOT READY: {}", reasons.join(", ")));
+        }
+        let pending = status.get("pending").unwrap_or(&Value::Null);
+        let asked = number(pending, "verifications");
+        lines.push(format!(
+            "{asked} users asked about until their result is final"
+        ));
+        let deliveries = pending.get("deliveries").and_then(Value::as_object);
+        let mut none = true;
+        for (endpoint, count) in deliveries.into_iter().flatten() {
+            none = false;
+            lines.push(format!("{count} deliveries wait for {endpoint}"));
+        }
+        if none {
+            lines.push("no deliveries wait".into());
+        }
+        lines.join("\n")
+    }
+
+    fn story(&self, story: &Value) -> String {
+        let status = match text(story, "status") {
+            "" => "no result yet",
+            known => known,
+        };
+        let mut head = format!(
+            "{} of merchant {}: {status}",
+            text(story, "userId"),
+            text(story, "merchant")
+        );
+        if let Some(reason) = story.get("failReason").and_then(Value::as_str) {
+            head.push_str(&format!(" ({reason})"));
+        }
+        let mut lines = vec![head];
+        if let Some(sent) = story.get("application").filter(|sent| sent.is_object()) {
+            let known = sent.get("known").and_then(Value::as_bool) == Some(true);
+            let fate = if known {
+                "accepted"
+            } else {
+                "of unknown fate; a query will tell"
+            };
+            lines.push(format!(
+                "application sent {}, {fate}",
+                self.when(text(sent, "since"))
+            ));
+        }
+        if let Some(asked) = story.get("verification").filter(|asked| asked.is_object()) {
+            lines.push(self.verification(asked));
+        }
+        lines.push(String::new());
+        let before = lines.len();
+        lines.extend(
+            list(story, "timeline")
+                .map(|entry| format!("{}  {}", self.when(text(entry, "at")), entry_text(entry))),
+        );
+        if lines.len() == before {
+            lines.push("nothing is known of this user".into());
+        }
+        for delivery in list(story, "deliveries") {
+            let state = text(delivery, "state");
+            if state != "delivered" {
+                lines.push(format!(
+                    "result {} for {}: {state} {}",
+                    number(delivery, "sequence"),
+                    text(delivery, "endpoint"),
+                    self.when(text(delivery, "at"))
+                ));
+            }
+        }
+        lines.join("\n")
+    }
+
+    fn verification(&self, asked: &Value) -> String {
+        let queries = number(asked, "queries");
+        let next = self.when(text(asked, "due"));
+        match text(asked, "stuckSince") {
+            "" => format!(
+                "Vexora is asked until the result is final: {queries} times since {}, next {next}",
+                self.when(text(asked, "since"))
+            ),
+            stuck => format!(
+                "STUCK {}: no final result after {queries} queries; still asked daily, next {next}",
+                self.when(stuck)
+            ),
+        }
+    }
+
+    /// A time in the zone of whoever looks, and how long ago or ahead that is.
+    fn when(&self, at: &str) -> String {
+        let Ok(at) = at.parse::<jiff::Timestamp>() else {
+            return at.to_owned();
+        };
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        let shown = at
+            .to_zoned(self.zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S%.3f %:z");
+        let age = age(self.now.abs_diff(millis));
+        if millis > self.now {
+            format!("{shown} (in {age})")
+        } else {
+            format!("{shown} ({age} ago)")
+        }
+    }
+}
+
+/// A span as people say it: its greatest unit, whole.
+fn age(millis: u64) -> String {
+    let secs = millis / 1000;
+    match secs {
+        0..=119 => format!("{secs} s"),
+        120..=7199 => format!("{} min", secs / 60),
+        7200..=172_799 => format!("{} h", secs / 3600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}
+
+fn entry_text(entry: &Value) -> String {
+    let took = || format!("{} ms", number(entry, "tookMs"));
+    match text(entry, "kind") {
+        "callback" => {
+            let claim = entry
+                .get("claim")
+                .and_then(Value::as_str)
+                .unwrap_or("nothing");
+            let token = entry.get("token").and_then(Value::as_bool) == Some(true);
+            let token = if token {
+                "with the token"
+            } else {
+                "without a token"
+            };
+            format!(
+                "callback  claims {claim}, sign {}, {token}",
+                text(entry, "sign")
+            )
+        }
+        "query" => {
+            let claim = match text(entry, "claimed") {
+                "" => String::new(),
+                claimed => format!("; the callback before it claimed {claimed}"),
+            };
+            format!(
+                "query     {} after {}{claim}",
+                text(entry, "outcome"),
+                took()
+            )
+        }
+        "event" => format!(
+            "event     {}, result {}, {}",
+            text(entry, "type"),
+            number(entry, "sequence"),
+            text(entry, "id")
+        ),
+        "attempt" => {
+            let status = entry.get("status").and_then(Value::as_u64);
+            let status = status
+                .map(|status| format!(", HTTP {status}"))
+                .unwrap_or_default();
+            format!(
+                "attempt   {} to {}: {}{status} after {}",
+                number(entry, "attempt"),
+                text(entry, "endpoint"),
+                text(entry, "outcome"),
+                took()
+            )
+        }
+        other => other.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_story_reads_from_cause_to_effect_in_local_time() {
+        let story = json!({
+            "merchant": "1027749636", "userId": "u1", "status": "rejected", "failReason": "expired",
+            "application": null,
+            "verification": {"since": "2026-11-21T10:00:00Z", "due": "2026-11-21T10:00:40Z", "queries": 2, "stuckSince": null},
+            "deliveries": [{"state": "waiting", "sequence": 1, "endpoint": "ledger", "at": "2026-11-21T10:01:00Z"}],
+            "timeline": [
+                {"kind": "callback", "at": "2026-11-21T10:00:00Z", "claim": "3", "sign": "valid", "token": true},
+                {"kind": "query", "at": "2026-11-21T10:00:00.120Z", "outcome": "under_review", "tookMs": 120, "claimed": "3"},
+                {"kind": "event", "at": "2026-11-21T10:00:01Z", "type": "kyc.rejected", "sequence": 1, "id": "evt_1"},
+                {"kind": "attempt", "at": "2026-11-21T10:00:01Z", "endpoint": "ledger", "attempt": 1, "outcome": "status", "status": 503, "tookMs": 7},
+            ],
+        });
+        let now: jiff::Timestamp = "2026-11-21T10:00:10Z".parse().expect("valid");
+        let view = View {
+            now: u64::try_from(now.as_millisecond()).expect("positive"),
+            zone: TimeZone::fixed(jiff::tz::offset(9)),
+        };
+        insta::assert_snapshot!(view.story(&story), @r"
+        u1 of merchant 1027749636: rejected (expired)
+        Vexora is asked until the result is final: 2 times since 2026-11-21 19:00:00.000 +09:00 (10 s ago), next 2026-11-21 19:00:40.000 +09:00 (in 30 s)
+
+        2026-11-21 19:00:00.000 +09:00 (10 s ago)  callback  claims 3, sign valid, with the token
+        2026-11-21 19:00:00.120 +09:00 (9 s ago)  query     under_review after 120 ms; the callback before it claimed 3
+        2026-11-21 19:00:01.000 +09:00 (9 s ago)  event     kyc.rejected, result 1, evt_1
+        2026-11-21 19:00:01.000 +09:00 (9 s ago)  attempt   1 to ledger: status, HTTP 503 after 7 ms
+        result 1 for ledger: waiting 2026-11-21 19:01:00.000 +09:00 (in 50 s)
+        ");
+    }
+
+    #[test]
+    fn ages_are_said_in_the_unit_that_people_would_use() {
+        for (secs, said) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7200, "2 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(age(secs * 1000), said);
+        }
+    }
+}
