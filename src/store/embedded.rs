@@ -20,6 +20,7 @@ mod leases;
 mod lock;
 mod machine;
 mod maintenance;
+mod mending;
 mod opening;
 mod operating;
 mod outcome;

@@ -16,6 +16,7 @@ use super::engine::{Changes, Engine};
 use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
+use super::mending::Broken;
 use super::rebuild;
 use super::trust::{self, Left};
 use super::txn::{Room, Txn};
@@ -27,9 +28,6 @@ const QUEUE: usize = 4096;
 
 /// The largest group: beyond it latency grows and throughput does not.
 const GROUP: usize = 256;
-
-/// The longest wait between attempts at making a sled again that failed.
-const MEND_LONGEST: Duration = Duration::from_secs(30);
 
 /// How old a reading of the free disk space may be.
 const ROOM_AGE: Duration = Duration::from_millis(500);
@@ -148,14 +146,6 @@ struct Loop {
     broken: Option<Broken>,
 }
 
-/// sled failed: everything is refused until it was made again.
-struct Broken {
-    error: Arc<io::Error>,
-    /// When to try next, and the wait after that.
-    again_at: Instant,
-    wait: Duration,
-}
-
 impl Loop {
     #[allow(
         clippy::disallowed_methods,
@@ -256,13 +246,9 @@ impl Loop {
     }
 
     /// Tries to make sled again, now and then, if it failed. Returns why not, if it is still so.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "paces attempts at mending, not a schedule"
-    )]
     fn still_broken(&mut self) -> Option<Arc<io::Error>> {
         let broken = self.broken.as_mut()?;
-        if Instant::now() < broken.again_at {
+        if !broken.is_due() {
             return Some(Arc::clone(&broken.error));
         }
         self.parts.images.stop();
@@ -280,18 +266,13 @@ impl Loop {
             }
             Err(error) => {
                 tracing::error!(?error, "sled could not be made again yet");
-                broken.wait = broken.wait.saturating_mul(2).min(MEND_LONGEST);
-                broken.again_at = Instant::now() + broken.wait;
+                broken.in_vain();
                 Some(Arc::clone(&broken.error))
             }
         }
     }
 
     /// Makes a group durable, then visible.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "paces attempts at mending, not a schedule"
-    )]
     fn write(&mut self, changes: &Changes) -> io::Result<()> {
         let sequence = self.parts.journal.append(changes)?;
         let reached = self.parts.machine.reached(Point::SyncedNotApplied);
@@ -305,11 +286,8 @@ impl Loop {
         if let Err(error) = answered {
             tracing::error!(%error, sequence, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until it was made again");
             let refusal = format!("sled failed ({error}) and is made again from the journal");
-            self.broken = Some(Broken {
-                error: Arc::new(io::Error::other(refusal)),
-                again_at: Instant::now() + self.parts.journal.mend(),
-                wait: self.parts.journal.mend(),
-            });
+            let error = io::Error::other(refusal);
+            self.broken = Some(Broken::new(error, self.parts.journal.mend()));
         }
         Ok(())
     }
