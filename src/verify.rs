@@ -252,9 +252,20 @@ impl Stage for Verifier {
         let lease = self.parts.provider.timeout() + LEASE_SLACK;
         let (merchant, lane) = (&self.parts.merchant, self.parts.lane);
         let store = &self.parts.store;
-        let claims = store
+        let mut claims = store
             .claim_verifications(merchant, lane, now, lease, permits.len())
             .await?;
+        // While the provider is down, schedules grow to an hour: somebody is asked about before that, so that it is
+        // noticed within a minute when it is back.
+        let is_probe = permits.first().is_some_and(QueryPermit::is_probe);
+        if claims.is_empty()
+            && is_probe
+            && store.hasten_verifications(merchant, lane, now, 1).await? > 0
+        {
+            claims = store
+                .claim_verifications(merchant, lane, now, lease, 1)
+                .await?;
+        }
         self.count_against_rates(claims.len(), now);
         permits.truncate(claims.len());
         Ok(claims
@@ -270,6 +281,12 @@ impl Stage for Verifier {
             return Ok(None);
         };
         let now = self.parts.clock.now();
+        // What waits is enough for a probe, due or not.
+        let due = if self.parts.provider.breaker().is_open() {
+            due.min(now)
+        } else {
+            due
+        };
         let allowed = self.paces().fold(due, |due, pace| {
             due.max(
                 pace.lock()

@@ -16,8 +16,8 @@ use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
     Answer, ApplicationState, Arrival, Callback, Delivery, DeliveryPolicy, DeliveryState,
     EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route,
-    Routing, Schedule, SignCheck, Source, Status, Timestamp, Trust, UserId, Verdict, VerifyLane,
-    VerifyPolicy,
+    Routing, Schedule, SignCheck, Source, Status, Stranger, Timestamp, Trust, UserId, Verdict,
+    VerifyLane, VerifyPolicy,
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
@@ -888,6 +888,57 @@ async fn unrecognized_callbacks_are_kept_bounded_and_told_of(open: Opener) {
     assert!(bench.claim(VerifyLane::Open, at(1000), 10).await.is_empty());
 }
 
+async fn inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten(open: Opener) {
+    let mut bench = Bench::new(open);
+    let invent = |from: u64, to: u64| {
+        let bench = &bench;
+        let kept = (from..to).map(move |n| async move {
+            let name = format!("nobody-{n}");
+            bench
+                .accept(Some(&name), SignCheck::Missing, false, at(0))
+                .await
+        });
+        futures_util::future::join_all(kept)
+    };
+    let mut kept = 0;
+    while kept < Stranger::KEPT {
+        let to = (kept + 2000).min(Stranger::KEPT);
+        for accepted in invent(kept, to).await {
+            accepted.expect("within the bound");
+        }
+        kept = to;
+    }
+    let refused = invent(kept, kept + 1).await.remove(0);
+    assert!(
+        matches!(refused, Err(StoreError::Overloaded)),
+        "{refused:?}"
+    );
+    bench.restart().await;
+    let again = bench
+        .accept(Some("one-more"), SignCheck::Missing, false, at(0))
+        .await;
+    assert!(matches!(again, Err(StoreError::Overloaded)), "{again:?}");
+    bench
+        .ring("nobody-1", SignCheck::Missing, false, at(0))
+        .await;
+    bench.ring("genuine", SignCheck::Valid, false, at(0)).await;
+    // One is given up, one turns out true: room for two.
+    let day = 24 * 3600;
+    for answer in [
+        Answer::Failed(QueryFailure::Refused("2001".into())),
+        says("2"),
+    ] {
+        let claim = bench.claim(VerifyLane::Open, at(day), 1).await.remove(0);
+        bench.answer(&claim, answer, at(day)).await;
+    }
+    for (name, fits) in [("a", true), ("b", true), ("c", false)] {
+        let kept = bench
+            .accept(Some(name), SignCheck::Missing, false, at(day))
+            .await;
+        assert_eq!(kept.is_ok(), fits, "{name}");
+    }
+}
+
 async fn a_low_disk_refuses_callbacks_and_nothing_else(open: Opener) {
     let bench = Bench::with_min_free(open, u64::MAX);
     let refusal = bench
@@ -967,6 +1018,7 @@ macro_rules! store {
                 the_store_remembers_when_the_relay_was_alive,
                 an_operator_can_ask_about_anyone,
                 unrecognized_callbacks_are_kept_bounded_and_told_of,
+                inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten,
                 a_low_disk_refuses_callbacks_and_nothing_else,
                 a_closed_store_takes_nothing_in,
             ]

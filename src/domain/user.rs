@@ -146,7 +146,8 @@ impl UserState {
             application: self.application.and_then(|sent| sent.queried(verdict)),
             ..self
         };
-        if repeats && within && !waited {
+        // A user who goes on waiting is no news, however long; a final verdict asked for again may be.
+        if repeats && !waited && (within || !status.is_final()) {
             return (after, Observed::Known);
         }
         if status.is_final() || tell {
@@ -288,6 +289,7 @@ mod tests {
 
     #[test]
     fn asking_again_while_the_user_waits_is_told_once() {
+        assert_eq!(told(&[(0, "1"), (60, "1"), (90_000, "1")], true), [1]);
         assert_eq!(told(&[(0, "0"), (60, "0"), (120, "0")], true), [1]);
         assert_eq!(
             told(&[(0, "0"), (60, "0"), (120, "0")], false),

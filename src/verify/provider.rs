@@ -110,6 +110,12 @@ impl Provider {
 }
 
 impl QueryPermit {
+    /// Whether it is the one query by which a provider that does not answer is tried.
+    #[must_use]
+    pub const fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
     /// The query was answered; `down` when the answer speaks of the provider as a whole.
     #[must_use]
     pub fn answered(self, down: bool, now: Timestamp) -> BreakerChange {
