@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod demo;
 mod logging;
+mod maintenance;
 mod output;
 mod query;
 mod rows;
@@ -101,6 +102,11 @@ pub fn main() -> ExitCode {
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),
         Verb::CallbackUrl { merchant } => tools::callback_url(args.config, merchant, &output),
+        Verb::Backup { file } => maintenance::backup(args.config, &file, &output),
+        Verb::Export => maintenance::export(args.config, &output),
+        Verb::Restore { file } => maintenance::restore(args.config, &file, &output),
+        Verb::VerifyStore => maintenance::verify_store(args.config, &output),
+        Verb::Compact => maintenance::compact(args.config, &output),
         Verb::Completions { shell } => {
             output.bytes(&tools::completions(shell, &mut Args::command()));
             Ok(())

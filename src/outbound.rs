@@ -44,6 +44,23 @@ pub enum ClientError {
     Client(#[source] reqwest::Error),
 }
 
+/// Why a download is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// No answer came.
+    #[error(transparent)]
+    Send(SendError),
+    /// The answer broke off.
+    #[error(transparent)]
+    Broken(SendError),
+    /// It could not be written.
+    #[error("it could not be written")]
+    Write(#[source] std::io::Error),
+}
+
+/// A download that brings nothing for this long is over.
+const STALLED: Duration = Duration::from_secs(60);
+
 /// An HTTP client with its own connections.
 #[derive(Clone, Debug)]
 pub struct Client(reqwest::Client);
@@ -133,6 +150,42 @@ impl Client {
             .map_err(|error| SendError::of(&error))?
             .status()
             .as_u16())
+    }
+
+    /// Fetches what is at `url` and writes its body to `to`, however large and however long it takes, as long as
+    /// something comes. Returns the HTTP status; the body is written only if that is 200.
+    ///
+    /// # Errors
+    /// No answer, one that broke off, or `to` failed.
+    pub async fn download(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        to: &mut (dyn std::io::Write + Send),
+    ) -> Result<u16, DownloadError> {
+        let mut request = self.0.get(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let sent = request.send().await;
+        let mut response = sent.map_err(|error| DownloadError::Send(SendError::of(&error)))?;
+        let status = response.status().as_u16();
+        while status == 200 {
+            let chunk = tokio::time::timeout(STALLED, response.chunk()).await;
+            let stalled = |_| {
+                let detail = "nothing came for a minute".to_owned();
+                DownloadError::Broken(SendError {
+                    class: crate::domain::FailureClass::Timeout,
+                    detail,
+                })
+            };
+            let chunk = chunk.map_err(stalled)?;
+            match chunk.map_err(|error| DownloadError::Broken(SendError::of(&error)))? {
+                Some(chunk) => to.write_all(&chunk).map_err(DownloadError::Write)?,
+                None => break,
+            }
+        }
+        Ok(status)
     }
 
     /// Sends a request and reads the answer's head and the beginning of its body.

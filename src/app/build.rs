@@ -112,6 +112,8 @@ impl App {
             readiness: Arc::clone(&readiness),
             store: Arc::clone(&store),
             clock: Arc::clone(&deps.clock),
+            entropy: Arc::clone(&deps.entropy),
+            directory: config.store.path.clone(),
             applications: Arc::clone(&applications),
         };
         let admin = AdminListener::bind(&config.admin.listen, parts, sockets.admin).await?;

@@ -144,6 +144,35 @@ pub(super) enum Verb {
         merchant: Option<String>,
     },
 
+    /// Copy the whole store to a file while the service runs; it is read back before it has its name
+    #[command(after_help = "Example:\n  vexora-relay backup /var/backups/vexora-relay-$(date +%F)")]
+    Backup {
+        /// Where to; must not be there yet
+        file: PathBuf,
+    },
+
+    /// Print everything in the store as JSON Lines while the service runs (docs/export.md)
+    #[command(after_help = "Example:\n  vexora-relay export | gzip > everything.jsonl.gz")]
+    Export,
+
+    /// Make a store from a backup, in an empty data directory; without the service
+    #[command(after_help = "Example:\n  vexora-relay restore /var/backups/vexora-relay-2026-11-21")]
+    Restore {
+        /// The backup
+        file: PathBuf,
+    },
+
+    /// Read the whole store and say what is wrong with it; without the service
+    #[command(
+        name = "verify-store",
+        after_help = "Example:\n  vexora-relay verify-store"
+    )]
+    VerifyStore,
+
+    /// Give the room of what was deleted back to the disk; without the service
+    #[command(after_help = "Example:\n  vexora-relay compact")]
+    Compact,
+
     /// Print a completion script
     #[command(
         after_help = "Example:\n  vexora-relay completions bash > /etc/bash_completion.d/vexora-relay"

@@ -11,7 +11,9 @@ use serde_json::Value;
 use super::Failure;
 use crate::config::settings::{Config, Listen};
 use crate::domain::{FailureClass, Secret};
-use crate::outbound::{BodyEnd, Client, ClientSettings, Post, PublicRoots, Response, SendError};
+use crate::outbound::{
+    BodyEnd, Client, ClientSettings, DownloadError, Post, PublicRoots, Response, SendError,
+};
 
 /// Longer than the provider may take over an application (`vexora.timeout`, 10 s unless changed), with room for the
 /// store.
@@ -101,6 +103,37 @@ impl Service {
         self.answered(sent)
     }
 
+    /// Writes what is at a path of `/api/v1` to `to`, however large.
+    pub(super) async fn download(
+        &self,
+        segments: &[&str],
+        to: &mut (dyn std::io::Write + Send),
+    ) -> Result<(), Failure> {
+        let url = self.url(segments)?;
+        let got = self.client.download(&url, &self.headers(), to).await;
+        match got {
+            Ok(200) => Ok(()),
+            Ok(401) => Err(self.wrong_token()),
+            Ok(status) => Err(Failure::Failed(anyhow::anyhow!(
+                "the service at {} answered with HTTP status {status}; see its log",
+                self.shown
+            ))),
+            Err(DownloadError::Send(error)) => Err(self.unreachable(&error)),
+            Err(DownloadError::Broken(error)) => Err(Failure::Failed(anyhow::anyhow!(
+                "the answer of the service at {} broke off: {error}",
+                self.shown
+            ))),
+            Err(DownloadError::Write(error)) => Err(error.into()),
+        }
+    }
+
+    fn wrong_token(&self) -> Failure {
+        Failure::Failed(anyhow::anyhow!(
+            "the service at {} does not take this token\n  hint: admin.token, or <store.path>/admin-token, must be the one that the service was started with",
+            self.shown
+        ))
+    }
+
     /// Posts JSON to a path of `/api/v1`.
     pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Answered, Failure> {
         let mut headers = self.headers();
@@ -136,10 +169,7 @@ impl Service {
     fn answered(&self, sent: Result<Response, SendError>) -> Result<Answered, Failure> {
         let response = sent.map_err(|error| self.unreachable(&error))?;
         if response.status == 401 {
-            return Err(Failure::Failed(anyhow::anyhow!(
-                "the service at {} does not take this token\n  hint: admin.token, or <store.path>/admin-token, must be the one that the service was started with",
-                self.shown
-            )));
+            return Err(self.wrong_token());
         }
         if response.body_end != BodyEnd::Whole {
             return Err(Failure::Failed(anyhow::anyhow!(

@@ -5,11 +5,13 @@
 
 mod api;
 mod auth;
+mod copies;
 mod readiness;
 mod views;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ pub use readiness::Readiness;
 
 use super::problem::Problem;
 use super::sockets::{self, BindError, Opened};
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::config::settings::Listen;
 use crate::domain::{MerchantNo, Secret};
 use crate::store::Store;
@@ -43,6 +45,10 @@ pub struct AdminParts {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// The data directory.
+    pub directory: PathBuf,
     /// Applications and watches.
     pub applications: Arc<Applications>,
 }

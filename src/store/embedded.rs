@@ -45,7 +45,8 @@ pub use journal::JournalSettings;
 pub use journal::reading::JournalError;
 pub use machine::{Machine, OutFile, Point, ThisMachine};
 pub use maintenance::{
-    CompactReport, Finding, MaintenanceError, VerifyReport, compact, restore, verify_store,
+    CompactReport, Finding, MaintenanceError, VerifyReport, check_backup, compact, restore,
+    verify_store,
 };
 pub use outcome::{OpenError, OpenReport, Rebuilt};
 

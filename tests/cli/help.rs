@@ -2,7 +2,7 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 8] = [
+const VERBS: [&str; 16] = [
     "serve",
     "check",
     "demo",
@@ -11,6 +11,14 @@ const VERBS: [&str; 8] = [
     "secret",
     "callback-url",
     "completions",
+    "status",
+    "apply",
+    "watch",
+    "backup",
+    "export",
+    "restore",
+    "verify-store",
+    "compact",
 ];
 
 #[test]
@@ -27,10 +35,21 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       serve         Run the relay until SIGTERM or SIGINT
       check         Check the configuration and say all that is wrong with it
       demo          See it work: a simulated Vexora, the relay and a receiver on loopback ports
+      status        Show how the service stands, or the whole story of one user
+      apply         Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks
+                    until the result is final
+      watch         Have users asked about until their results are final, who applied by other ways
       query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret
       callback-url  Print the callBackUrl to give to Vexora; it contains the token
+      backup        Copy the whole store to a file while the service runs; it is read back before it
+                    has its name
+      export        Print everything in the store as JSON Lines while the service runs
+                    (docs/export.md)
+      restore       Make a store from a backup, in an empty data directory; without the service
+      verify-store  Read the whole store and say what is wrong with it; without the service
+      compact       Give the room of what was deleted back to the disk; without the service
       completions   Print a completion script
       help          Print this message or the help of the given subcommand(s)
 

@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod help;
 mod kit;
+mod maintenance;
 mod query;
 mod serve;
 mod tools;

@@ -6,18 +6,18 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::Operator;
-use super::{AdminParts, views};
+use super::{AdminParts, copies, views};
 use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 use crate::verify::{Applied, ApplyError};
 
-type Answer = Result<HttpResponse, Failed>;
+pub(super) type Answer = Result<HttpResponse, Failed>;
 type Parts = web::Data<AdminParts>;
 
 /// A problem as actix wants it: returned by a handler's `?`.
 #[derive(Debug)]
-struct Failed(Problem);
+pub(super) struct Failed(Problem);
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,6 +95,8 @@ pub(super) fn scope() -> Scope {
         .service(web::resource("/users/{merchant}/{user}").route(web::get().to(user)))
         .service(web::resource("/users/{merchant}/{user}/verify").route(web::post().to(verify)))
         .service(web::resource("/applications").route(web::post().to(apply)))
+        .service(web::resource("/backup").route(web::get().to(copies::backup)))
+        .service(web::resource("/export").route(web::get().to(copies::export)))
         .service(web::resource("/watch").route(web::post().to(watch)))
         .default_service(web::to(nothing))
 }

@@ -52,6 +52,14 @@ fn io_in(what: &'static str) -> impl Fn(io::Error) -> MaintenanceError {
     move |source| MaintenanceError::Io { what, source }
 }
 
+/// Reads a backup to its end.
+///
+/// # Errors
+/// It is damaged or cannot be read.
+pub fn check_backup(backup: &Path) -> Result<ImageReport, MaintenanceError> {
+    checkpoint::read(backup, &mut |_| Ok(())).map_err(MaintenanceError::Backup)
+}
+
 /// Makes a store in an empty (or new) directory from a backup. The backup is read to its end before anything is made.
 ///
 /// # Errors
@@ -61,7 +69,7 @@ pub fn restore(
     directory: &Path,
     now: Timestamp,
 ) -> Result<ImageReport, MaintenanceError> {
-    let report = checkpoint::read(backup, &mut |_| Ok(())).map_err(MaintenanceError::Backup)?;
+    let report = check_backup(backup)?;
     let failed = io_in("restoring");
     fs::create_dir_all(directory).map_err(&failed)?;
     if fs::read_dir(directory).map_err(&failed)?.next().is_some() {
