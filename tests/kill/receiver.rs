@@ -14,12 +14,15 @@ use super::dice::Dice;
 /// One in so many is answered 500, so that there are attempts to count.
 const REFUSED: u64 = 8;
 
+/// Status and reason.
+type Result = (String, Option<String>);
+
 #[derive(Clone, Debug)]
 struct Heard {
     id: String,
     user: String,
     sequence: u64,
-    result: (String, Option<String>),
+    result: Result,
     accepted: bool,
 }
 
@@ -73,7 +76,7 @@ impl Receiver {
     /// Until every user's last result has been accepted here.
     pub fn wait_until_told(&self, truth: &BTreeMap<String, Told>, patience: Duration) {
         let missing = |heard: &[Heard]| -> Vec<String> {
-            let mut last: BTreeMap<&str, &(String, Option<String>)> = BTreeMap::new();
+            let mut last: BTreeMap<&str, &Result> = BTreeMap::new();
             for one in heard.iter().filter(|one| one.accepted) {
                 last.insert(&one.user, &one.result);
             }
@@ -119,8 +122,7 @@ impl Receiver {
     pub fn check_ids(&self) {
         let heard = self.heap.lock();
         let mut of_result: BTreeMap<(&str, u64), BTreeSet<&str>> = BTreeMap::new();
-        let mut of_id: BTreeMap<&str, BTreeSet<(&str, u64, &(String, Option<String>))>> =
-            BTreeMap::new();
+        let mut of_id = BTreeMap::<&str, BTreeSet<(&str, u64, &Result)>>::new();
         for one in &*heard {
             let result = (one.user.as_str(), one.sequence);
             of_result.entry(result).or_default().insert(&one.id);

@@ -1,0 +1,50 @@
+//! Deliveries out of a backlog, against a loop that only posts.
+
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::machine::{heading, row};
+use super::process::{Place, Setup};
+use super::receiver::Receiver;
+use super::{Wanted, bare, filling};
+
+/// Nothing comes any more.
+const SILENCE: Duration = Duration::from_secs(30);
+
+pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
+    let number = if wanted.quick { 4000 } else { 20_000 };
+    heading(
+        "Deliveries out of a backlog",
+        &["concurrency", "relay /s", "plain reqwest loop /s", "ratio"],
+    );
+    for concurrency in [8, 32] {
+        let mut receiver = Receiver::start().await?;
+        let place = Place::new(&Setup {
+            // Nobody is asked: there is nothing to verify.
+            provider: "http://127.0.0.1:1".into(),
+            query_rate: "off",
+            endpoints: vec![("healthy", receiver.url(), concurrency)],
+        })?;
+        filling::fill(place.data(), "healthy", number).await?;
+        let relay = place.start()?;
+        let mut first = None;
+        let mut last = None;
+        for _ in 0..number {
+            let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
+            last = arrival.context("a delivery never came")?;
+            first = first.or(last);
+        }
+        relay.kill();
+        let (first, last) = first.zip(last).context("arrivals")?;
+        let ours = number as f64 / last.duration_since(first).as_secs_f64();
+        let theirs = bare::post_loop(&receiver.url(), concurrency, number).await?;
+        row(&[
+            concurrency.to_string(),
+            format!("{ours:.0}"),
+            format!("{theirs:.0}"),
+            format!("{:.2}", ours / theirs),
+        ]);
+    }
+    Ok(())
+}
