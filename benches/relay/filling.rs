@@ -75,6 +75,7 @@ pub async fn fill(path: PathBuf, endpoint: &str, number: usize) -> anyhow::Resul
                 now,
                 took: Duration::from_millis(3),
                 fresh: entropy.event_id(now),
+                fresh_too: entropy.event_id(now),
                 policy: policy.clone(),
                 routing: Arc::clone(&routing),
             };
