@@ -6,6 +6,7 @@
 mod attempt;
 mod payload;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ pub use payload::{standard_payload, vexora_payload};
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
-    Delivery, DeliveryPolicy, DeliveryState, EndpointName, HealthChange, Outcome, Pace, Routing,
-    Timestamp,
+    Delivery, DeliveryPolicy, DeliveryState, Ease, EndpointName, HealthChange, Outcome, Pace,
+    Routing, Timestamp,
 };
 use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Store, StoreError};
 use crate::worker::Stage;
@@ -62,9 +63,10 @@ pub struct Deliverer {
     permits: Arc<Semaphore>,
     pace: Option<Mutex<Pace>>,
     bell: Arc<Notify>,
-    /// After a recovery: how many attempts may be out, doubling with each success up to the endpoint's concurrency,
-    /// so that a receiver that has just come back is not knocked over again.
-    ramp: Mutex<Option<usize>>,
+    /// What the endpoint is spared.
+    ease: Mutex<Ease>,
+    /// Attempts under way.
+    out: AtomicUsize,
 }
 
 impl Deliverer {
@@ -74,13 +76,26 @@ impl Deliverer {
         Self {
             permits: Arc::new(Semaphore::new(parts.concurrency)),
             pace: parts.pace.map(Mutex::new),
-            ramp: Mutex::new(None),
+            ease: Mutex::default(),
+            out: AtomicUsize::new(0),
             bell: parts
                 .store
                 .signals()
                 .bell(&Lane::Deliver(parts.endpoint.clone())),
             parts,
         }
+    }
+
+    /// Whether it is this endpoint's, with these limits: then it can go on with other settings.
+    #[must_use]
+    pub fn is_for(&self, endpoint: &EndpointName, concurrency: usize, pace: Option<Pace>) -> bool {
+        let own = &self.parts;
+        own.endpoint == *endpoint && own.concurrency == concurrency && own.pace == pace
+    }
+
+    /// Attempts that begin from now on go out with these settings.
+    pub fn reload(&self, settings: DelivererSettings) {
+        self.parts.settings.store(Arc::new(settings));
     }
 
     async fn record(
@@ -105,7 +120,7 @@ impl Deliverer {
         match self.parts.store.record_attempt(claim, report).await {
             Ok(Some(recorded)) => {
                 log(&claim.delivery, &outcome, &recorded.delivery, took);
-                self.take_in(&recorded, outcome.failure.is_some());
+                self.take_in(&recorded, &outcome, now);
             }
             Ok(None) => tracing::warn!(
                 event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
@@ -123,7 +138,7 @@ impl Deliverer {
 
 impl Deliverer {
     /// What an attempt says of the endpoint.
-    fn take_in(&self, recorded: &AttemptRecorded, failed: bool) {
+    fn take_in(&self, recorded: &AttemptRecorded, outcome: &Outcome, now: Timestamp) {
         let endpoint = &self.parts.endpoint;
         match recorded.change {
             HealthChange::None => {}
@@ -137,35 +152,24 @@ impl Deliverer {
             ),
             HealthChange::Up { since } => {
                 tracing::info!(%endpoint, %since, "endpoint {endpoint} is up again: what was held goes out");
-                *self.ramp() = Some(1);
             }
         }
-        let mut ramp = self.ramp();
-        if let Some(allowed) = *ramp
-            && !failed
-            && recorded.change == HealthChange::None
-        {
-            let next = allowed.saturating_mul(2);
-            *ramp = (next < self.parts.concurrency).then_some(next);
+        let mut ease = self.ease();
+        let before = *ease;
+        *ease = match (recorded.change, outcome.failure, outcome.retry_after) {
+            (HealthChange::Up { .. }, ..) => ease.recovered(),
+            (_, None, _) => ease.heard(self.parts.concurrency),
+            (_, Some(_), Some(wait)) => ease.asked_to_wait(now, wait),
+            (_, Some(_), None) => *ease,
+        };
+        if *ease != before {
+            // What is held, or was kept back, rings for nobody by itself.
             self.bell.notify_one();
         }
     }
 
-    fn ramp(&self) -> MutexGuard<'_, Option<usize>> {
-        self.ramp.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How many more may go out while the endpoint is being eased in; `limit` counts permits already taken for it.
-    fn eased(&self, limit: usize) -> usize {
-        let Some(allowed) = *self.ramp() else {
-            return limit;
-        };
-        let taken = self
-            .parts
-            .concurrency
-            .saturating_sub(self.permits.available_permits());
-        let out = taken.saturating_sub(limit);
-        limit.min(allowed.saturating_sub(out))
+    fn ease(&self) -> MutexGuard<'_, Ease> {
+        self.ease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -210,7 +214,9 @@ impl Stage for Deliverer {
 
     async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.parts.clock.now();
-        let limit = self.eased(limit);
+        let limit = self
+            .ease()
+            .allows(limit, self.out.load(Ordering::Relaxed), now);
         let allowed = self.pace.as_ref().map_or(limit, |pace| {
             limit.min(
                 pace.lock()
@@ -227,6 +233,7 @@ impl Stage for Deliverer {
             let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
             *pace = pace.taken(claims.len(), now);
         }
+        self.out.fetch_add(claims.len(), Ordering::Relaxed);
         Ok(claims)
     }
 
@@ -234,6 +241,7 @@ impl Stage for Deliverer {
         let lane = Lane::Deliver(self.parts.endpoint.clone());
         let due = self.parts.store.next_due(&lane).await?;
         let now = self.parts.clock.now();
+        let due = due.map(|due| self.ease().later(due));
         Ok(due.map(|due| match &self.pace {
             Some(pace) => due.max(
                 pace.lock()
@@ -251,6 +259,8 @@ impl Stage for Deliverer {
             .sender
             .send(&claim.event, began, claim.delivery.replay)
             .await;
+        // Before it is recorded: what that rings for finds this place free.
+        self.out.fetch_sub(1, Ordering::Relaxed);
         drop(permit);
         self.record(&claim, outcome, began, took).await;
     }

@@ -7,6 +7,7 @@
 mod breaker;
 mod callback;
 mod delivery;
+mod ease;
 mod event;
 mod furigana;
 mod health;
@@ -26,6 +27,7 @@ pub use callback::{Arrival, Callback, SignCheck, Trust};
 pub use delivery::{
     AbandonReason, Attempt, Delivery, DeliveryPolicy, DeliveryState, FailureClass, Outcome,
 };
+pub use ease::Ease;
 pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
 pub use furigana::Furigana;
 pub use health::{Health, HealthChange, Pause, PauseReason};

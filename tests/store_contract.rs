@@ -9,6 +9,9 @@
     reason = "tests, and the helpers of tests"
 )]
 
+#[path = "store_contract/lanes.rs"]
+mod lanes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +60,13 @@ impl Bench {
         self.store.as_deref().expect("open")
     }
 
-    async fn restart(&mut self) {
+    async fn close(&mut self) {
         let store = self.store.take().expect("open");
         store.close().await.expect("closes");
-        drop(store);
+    }
+
+    async fn restart(&mut self) {
+        self.close().await;
         self.store = Some((self.open)(self.directory.path(), 0));
     }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::health::GONE;
 use super::{EndpointName, EventId, Jitter, MerchantNo, Schedule, Timestamp, UserId};
 
 /// Why a delivery was given up.
@@ -229,7 +230,8 @@ impl Delivery {
     }
 
     /// The attempt ended. `draw` is the jitter, from -1 to 1; `held` says that the endpoint is down or paused: a failure
-    /// then uses up nothing, and the delivery waits for the endpoint in the order of age.
+    /// then uses up nothing, and the delivery waits for the endpoint in the order of age. An endpoint that says that it
+    /// is gone throws nothing away, however old or often tried.
     #[must_use]
     pub fn settled(
         self,
@@ -247,9 +249,10 @@ impl Delivery {
             };
         };
         let deadline = self.since.plus(policy.give_up_after);
-        let spent = self.spent.saturating_add(u32::from(!held));
+        let gone = outcome.status == Some(GONE);
+        let spent = self.spent.saturating_add(u32::from(!held && !gone));
         let state = match policy.retry.after(spent.max(1)) {
-            _ if held && now < deadline => DeliveryState::Waiting { due: self.created },
+            _ if gone || held && now < deadline => DeliveryState::Waiting { due: self.created },
             None => DeliveryState::Abandoned {
                 at: now,
                 reason: AbandonReason::Exhausted,

@@ -58,7 +58,7 @@ pub enum HealthChange {
 }
 
 /// The status by which a receiver says that it is gone.
-const GONE: u16 = 410;
+pub(super) const GONE: u16 = 410;
 
 impl Health {
     /// Takes in how one attempt went.

@@ -15,6 +15,7 @@ mod breaker;
 mod crash;
 mod failures;
 mod formats;
+mod health;
 mod hostile;
 mod kit;
 mod lanes;

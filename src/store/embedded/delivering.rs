@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::codec::{self, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::settling::move_place;
 use super::txn::Txn;
 use super::verifying::DAMAGED_AGAIN;
 use crate::domain::{
@@ -84,8 +85,11 @@ pub(super) fn claim(
         &keys::delivery_due_prefix(endpoint, true),
         limit,
     )?;
-    let is_out = !out.is_empty();
-    claim_due(txn, endpoint, out, now, lease, &mut claims)?;
+    if health.holds() {
+        give_back(txn, endpoint, &out, now)?;
+    } else {
+        claim_due(txn, endpoint, out, now, lease, &mut claims)?;
+    }
     if health.paused.is_some() {
         return Ok(claims);
     }
@@ -93,7 +97,8 @@ pub(super) fn claim(
     match health.breaker.closed_until() {
         // One probe at a time: the oldest of what is held.
         Some(probe_at) => {
-            if now >= probe_at && !is_out {
+            let out = keys::delivery_due_prefix(endpoint, true);
+            if now >= probe_at && txn.first(Tree::DeliveryDue, &out, 1)?.is_empty() {
                 let probe = txn.first(Tree::DeliveryDue, &waiting, 1)?;
                 claim_due(txn, endpoint, probe, now, lease, &mut claims)?;
             }
@@ -108,6 +113,38 @@ pub(super) fn claim(
 }
 
 type Places = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Leases that ran out while the endpoint is held: back to those that wait for it. Claimed at once, they would go out to
+/// an endpoint that is paused, and beside the probe to one that is down.
+fn give_back(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    out: &Places,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for (key, _) in out {
+        let (until, event) = keys::parse_delivery_due(key)
+            .ok_or_else(|| damaged(Tree::DeliveryDue, key, "not a due time and an event"))?;
+        if until > now {
+            break;
+        }
+        let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+        let Some(before) = before.filter(Delivery::is_pending) else {
+            txn.delete(Tree::DeliveryDue, key.clone());
+            continue;
+        };
+        record_interrupted(txn, &before, until)?;
+        let state = DeliveryState::Waiting {
+            due: before.created,
+        };
+        let after = Delivery {
+            state,
+            ..before.clone()
+        };
+        move_place(txn, &before, &after)?;
+    }
+    Ok(())
+}
 
 /// The oldest that are due; behind a backlog every second one is the freshest instead.
 fn both_ends(

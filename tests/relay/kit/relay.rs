@@ -195,6 +195,26 @@ impl Relay {
             .collect()
     }
 
+    /// How many deliveries an endpoint has before it.
+    pub async fn pending(&self, endpoint: &str) -> u64 {
+        let pending = self.store().pending().await.unwrap();
+        let found = pending.deliveries.iter();
+        found
+            .filter(|(name, _)| name.as_str() == endpoint)
+            .map(|(_, number)| number)
+            .sum()
+    }
+
+    /// Looks until something is so: for what the workers do by themselves and tell nobody.
+    pub async fn is(&self, what: &str, so: impl AsyncFn() -> bool) {
+        in_time(what, async {
+            while !so().await {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// Moves to the delivery's next attempt and makes it.
     pub async fn try_next(&self, id: &str, endpoint: &str) {
         let (delivery, _) = self.delivery(id, endpoint).await;

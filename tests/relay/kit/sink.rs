@@ -189,6 +189,12 @@ impl Sink {
         self.state.lock().unwrap().most_open
     }
 
+    /// Counts [`Self::most_open`] anew.
+    pub fn forget_most_open(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.most_open = state.open;
+    }
+
     /// Waits until so many requests have come.
     pub async fn has_received(&self, count: usize) {
         in_time("a request to a sink", async {

@@ -1,0 +1,232 @@
+//! Lines, queue and health together, whatever comes in whatever order: nothing is forgotten, order holds, and nobody is
+//! told to look for work that is not to be had.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use vexora_relay::domain::{Delivery, EndpointName, EventId, Outcome, Timestamp};
+use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
+use vexora_relay::store::{DeliveryClaim, Lane, Store};
+
+use super::{Bench, Opener, at, heard, merchant, refused, user};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Result {
+        user: u8,
+        code: u8,
+    },
+    Claim {
+        limit: usize,
+    },
+    Ends {
+        which: prop::sample::Index,
+        status: Option<u16>,
+    },
+    Passes {
+        secs: u64,
+    },
+    Pause,
+    Resume,
+    Retry {
+        which: prop::sample::Index,
+    },
+    Discard {
+        which: prop::sample::Index,
+    },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = any::<prop::sample::Index>;
+    let status = prop_oneof![
+        3 => Just(Some(204)),
+        5 => Just(Some(500)),
+        1 => Just(Some(410)),
+        1 => Just(None),
+    ];
+    prop_oneof![
+        6 => (0u8..4, 0u8..2).prop_map(|(user, code)| Step::Result { user, code }),
+        6 => (1usize..6).prop_map(|limit| Step::Claim { limit }),
+        9 => (which(), status).prop_map(|(which, status)| Step::Ends { which, status }),
+        5 => prop_oneof![Just(1), Just(6), Just(40), Just(400)].prop_map(|secs| Step::Passes { secs }),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
+        1 => which().prop_map(|which| Step::Retry { which }),
+        1 => which().prop_map(|which| Step::Discard { which }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// A store in the middle of it all.
+struct Run {
+    bench: Bench,
+    endpoint: EndpointName,
+    now: Timestamp,
+    out: Vec<DeliveryClaim>,
+    events: Vec<EventId>,
+}
+
+impl Run {
+    fn store(&self) -> &dyn Store {
+        self.bench.store()
+    }
+
+    async fn due(&self) -> Option<Timestamp> {
+        let lane = Lane::Deliver(self.endpoint.clone());
+        self.store().next_due(&lane).await.expect("reads")
+    }
+
+    /// The ledger's deliveries of a user, by sequence.
+    async fn line(&self, name: &str) -> Vec<Delivery> {
+        let story = self.store().story(&merchant(), &user(name)).await;
+        let events = story.expect("reads").events;
+        let deliveries = events.into_iter().flat_map(|(_, deliveries)| deliveries);
+        deliveries
+            .map(|(delivery, _)| delivery)
+            .filter(|delivery| delivery.endpoint == self.endpoint)
+            .collect()
+    }
+
+    async fn claim(&mut self, limit: usize) -> usize {
+        let claims = self.bench.claim_for("ledger", self.now, limit).await;
+        for claim in &claims {
+            let Some((_, name)) = &claim.delivery.line else {
+                continue;
+            };
+            for older in self.line(name.as_str()).await {
+                let goes_first = older.sequence < claim.delivery.sequence
+                    && older.line.is_some()
+                    && older.is_pending();
+                assert!(!goes_first, "{:?} overtook {older:?}", claim.delivery);
+            }
+        }
+        let number = claims.len();
+        self.out.extend(claims);
+        number
+    }
+
+    async fn ends(&mut self, at: usize, outcome: Outcome) {
+        let claim = self.out.swap_remove(at);
+        // `None`: its lease had run out, and it is somebody else's.
+        let _late = self.bench.report(&claim, outcome, self.now).await;
+    }
+
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Result { user, code } => {
+                let (name, code) = (format!("user-{user}"), ["2", "3"][usize::from(code)]);
+                let recorded = self.bench.settle_user(&name, code, self.now).await;
+                self.events.extend(recorded.event);
+            }
+            Step::Claim { limit } => {
+                self.claim(limit).await;
+            }
+            Step::Ends { which, status } if !self.out.is_empty() => {
+                let outcome = match status {
+                    Some(204) => heard(),
+                    Some(status) => Outcome {
+                        status: Some(status),
+                        ..refused()
+                    },
+                    None => Outcome::interrupted(),
+                };
+                self.ends(which.index(self.out.len()), outcome).await;
+            }
+            Step::Passes { secs } => self.now = self.now.plus(Duration::from_secs(secs)),
+            Step::Pause => {
+                let paused = self.store().pause(&self.endpoint, self.now).await;
+                assert!(paused.expect("pauses").holds());
+            }
+            Step::Resume => {
+                self.store().resume(&self.endpoint).await.expect("resumes");
+            }
+            Step::Retry { which } if !self.events.is_empty() => {
+                let event = self.events[which.index(self.events.len())];
+                let retried = self.store().retry(event, &self.endpoint, self.now).await;
+                let _may_be_refused = retried.expect("works");
+            }
+            Step::Discard { which } if !self.events.is_empty() => {
+                let event = self.events[which.index(self.events.len())];
+                let discarded = self.store().discard(event, &self.endpoint, self.now).await;
+                let _may_be_refused = discarded.expect("works");
+            }
+            Step::Restart => self.bench.restart().await,
+            Step::Ends { .. } | Step::Retry { .. } | Step::Discard { .. } => {}
+        }
+    }
+
+    /// Whoever is told that something is due finds something, or is not told so again.
+    async fn does_not_spin(&mut self) {
+        if self.due().await.is_some_and(|due| due <= self.now) && self.claim(64).await == 0 {
+            let due = self.due().await;
+            assert!(
+                due.is_none_or(|due| due > self.now),
+                "due, and not to be had"
+            );
+        }
+    }
+
+    /// The endpoint is well from now on: whatever was pending is told.
+    async fn drain(&mut self) {
+        self.out.clear();
+        self.store().resume(&self.endpoint).await.expect("resumes");
+        while let Some(due) = self.due().await {
+            self.now = self.now.max(due);
+            self.claim(64).await;
+            while !self.out.is_empty() {
+                self.ends(0, heard()).await;
+            }
+        }
+        for number in 0..4 {
+            for delivery in self.line(&format!("user-{number}")).await {
+                assert!(!delivery.is_pending(), "forgotten: {delivery:?}");
+            }
+        }
+        let pending = self.store().pending().await.expect("reads").deliveries;
+        let left = pending.iter().find(|(name, _)| *name == self.endpoint);
+        assert_eq!(left, None, "counted as pending");
+    }
+}
+
+async fn holds_through(open: Opener, steps: Vec<Step>) {
+    let mut run = Run {
+        bench: Bench::new(open),
+        endpoint: "ledger".parse().expect("valid"),
+        now: at(0),
+        out: Vec::new(),
+        events: Vec::new(),
+    };
+    for step in steps {
+        let looks = matches!(step, Step::Claim { .. } | Step::Restart);
+        run.step(step).await;
+        if looks {
+            run.does_not_spin().await;
+        }
+    }
+    run.drain().await;
+    run.bench.close().await;
+    let settings = EmbeddedSettings::at(run.bench.directory.path().to_owned(), 0);
+    let report = verify_store(&settings).expect("can be looked at");
+    assert_eq!(report.findings, []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_delivery_is_forgotten_and_order_holds(
+        steps in proptest::collection::vec(step(), 1..70),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(holds_through(super::open_sled, steps));
+    }
+}
