@@ -5,6 +5,7 @@
 
 mod build;
 mod heartbeat;
+mod reload;
 mod stages;
 mod token;
 
@@ -19,13 +20,16 @@ use tokio_util::task::TaskTracker;
 pub use build::{BuildError, Deps, Sockets, callback_path, callback_url};
 
 use crate::clock::Clock;
-use crate::config::settings::Listen;
+use crate::config::settings::{Config, Listen};
+use crate::deliver::Replays;
 use crate::http::admin::{AdminListener, Readiness};
 use crate::http::{BindError, PublicListener};
 use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
 use crate::verify::Applications;
 use crate::worker;
+pub use reload::Reloaded;
+use reload::Reloading;
 use stages::Stages;
 
 /// How long requests under way may take to end once the listener stops: a durable accept takes milliseconds.
@@ -48,6 +52,8 @@ pub struct App {
     admin: AdminListener,
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
+    replays: Arc<Replays>,
+    reloading: Reloading,
     opened: OpenReport,
 }
 
@@ -66,6 +72,8 @@ pub struct Running {
     stages: Stages,
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
+    replays: Arc<Replays>,
+    reloading: Reloading,
     addresses: (Listen, Listen),
     listeners: Vec<ServerHandle>,
     cancel: CancellationToken,
@@ -102,7 +110,7 @@ impl App {
     ///
     /// # Errors
     /// A listener did not start.
-    pub fn start(self, workers: Workers) -> Result<Running, BindError> {
+    pub fn start(mut self, workers: Workers) -> Result<Running, BindError> {
         let cancel = CancellationToken::new();
         let tracker = TaskTracker::new();
         let addresses = (self.public.local_addr().clone(), self.admin.local_addr());
@@ -127,6 +135,8 @@ impl App {
             self.stages.spawn(&self.clock, &cancel, &tracker);
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
             tracker.spawn(heartbeat::run(store, clock, cancel.clone()));
+            let (replays, ending) = (Arc::clone(&self.replays), cancel.clone());
+            tracker.spawn(async move { replays.run(ending).await });
         }
         self.readiness.serving();
         Ok(Running {
@@ -134,6 +144,8 @@ impl App {
             stages: self.stages,
             readiness: self.readiness,
             applications: self.applications,
+            replays: self.replays,
+            reloading: self.reloading,
             addresses,
             listeners,
             cancel,
@@ -168,6 +180,12 @@ impl Running {
         Arc::clone(&self.applications)
     }
 
+    /// Replays.
+    #[must_use]
+    pub fn replays(&self) -> Arc<Replays> {
+        Arc::clone(&self.replays)
+    }
+
     /// Does all work that is due by the clock, and what that makes due, until nothing is. Returns how much it was.
     /// For [`Workers::Manual`].
     ///
@@ -176,7 +194,8 @@ impl Running {
     pub async fn settle(&self) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
-            let mut now = 0;
+            let handed_on = self.replays.advance().await?.unwrap_or(0);
+            let mut now = usize::try_from(handed_on).unwrap_or(usize::MAX);
             for verifier in self.stages.verifiers() {
                 now += worker::run_due(&**verifier).await?;
             }
@@ -188,6 +207,14 @@ impl Running {
             }
             done += now;
         }
+    }
+
+    /// Goes over to another configuration; what is under way ends under the old one.
+    ///
+    /// # Errors
+    /// A client could not be made, or the TLS files cannot serve; nothing has changed.
+    pub fn reload(&mut self, config: &Config) -> Result<Reloaded, BuildError> {
+        self.reloading.reload(&mut self.stages, config)
     }
 
     /// Ends when something inside went so wrong that the process should stop.

@@ -12,6 +12,7 @@ mod logging;
 mod maintenance;
 mod output;
 mod query;
+mod reload;
 mod rows;
 mod serve;
 mod status;
@@ -98,6 +99,7 @@ pub fn main() -> ExitCode {
             file.as_deref(),
             &output,
         ),
+        Verb::Reload => reload::run(args.config, &output),
         Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),

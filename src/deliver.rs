@@ -5,6 +5,7 @@
 
 mod attempt;
 mod payload;
+mod replay;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub use attempt::{Sender, Target, WireFormat, retry_after};
 pub use payload::{standard_payload, vexora_payload};
+pub use replay::Replays;
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{

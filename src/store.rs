@@ -18,8 +18,8 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Answer, Application, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId,
-    Health, HealthChange, MerchantNo, OperationalEvent, Outcome, Pause, Routing, Source, Timestamp,
-    Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
+    Health, HealthChange, MerchantNo, OperationalEvent, Outcome, Pause, Replay, ReplayOrder,
+    Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -205,6 +205,10 @@ pub struct Pending {
     pub deliveries: Vec<(EndpointName, u64)>,
 }
 
+fn unsupported() -> StoreError {
+    StoreError::Write(Arc::new(std::io::ErrorKind::Unsupported.into()))
+}
+
 /// The use cases of the relay on its state.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -354,6 +358,79 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
         routing: Arc<Routing>,
     ) -> Result<bool, StoreError>;
+
+    /// How many events an order to tell again is about. A store without replays says so with an error, here and below.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn count_replay(
+        &self,
+        order: &ReplayOrder,
+        routing: Arc<Routing>,
+    ) -> Result<u64, StoreError> {
+        let _none = (order, routing);
+        Err(unsupported())
+    }
+
+    /// Keeps a replay, to be worked off by [`Store::advance_replay`]; `total` is what was counted.
+    ///
+    /// # Errors
+    /// The store failed; nothing was ordered.
+    async fn begin_replay(
+        &self,
+        order: ReplayOrder,
+        total: u64,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        let _none = (order, total, now);
+        Err(unsupported())
+    }
+
+    /// Looks at the next `limit` events of a replay and hands on those that are wanted, marked as told again, together
+    /// with how far it is. Returns how it now stands; `None`: there is no such replay.
+    ///
+    /// # Errors
+    /// The store failed; it stands where it stood.
+    async fn advance_replay(
+        &self,
+        id: u64,
+        limit: usize,
+        now: Timestamp,
+        routing: Arc<Routing>,
+    ) -> Result<Option<Replay>, StoreError> {
+        let _none = (id, limit, now, routing);
+        Err(unsupported())
+    }
+
+    /// Ends a replay; what was handed on goes out. Returns how it now stands; `None`: there is no such replay.
+    ///
+    /// # Errors
+    /// The store failed; it goes on.
+    async fn cancel_replay(&self, id: u64, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+        let _none = (id, now);
+        Err(unsupported())
+    }
+
+    /// All replays, oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn replays(&self) -> Result<Vec<Replay>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// One delivery with its event and attempts.
+    ///
+    /// # Errors
+    /// The store failed, or a record is damaged.
+    async fn delivery(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+    ) -> Result<Option<(Event, Told)>, StoreError> {
+        let _none = (event, endpoint);
+        Err(unsupported())
+    }
 
     /// Gives a claimed delivery back unsent.
     ///

@@ -111,6 +111,17 @@ impl Verifier {
         }
     }
 
+    /// Whose lane it is.
+    #[must_use]
+    pub const fn merchant(&self) -> &MerchantNo {
+        &self.parts.merchant
+    }
+
+    /// Queries that begin from now on go out with these settings.
+    pub fn reload(&self, settings: VerifierSettings) {
+        self.parts.settings.store(Arc::new(settings));
+    }
+
     fn paces(&self) -> impl Iterator<Item = &Mutex<Pace>> {
         self.parts
             .pace

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::App;
+use super::reload::Reloading;
 use super::stages::Stages;
 use super::{heartbeat, token};
 use crate::clock::{Clock, Entropy};
 use crate::config::settings::{Config, MerchantSettings, OnBadSign};
+use crate::deliver::Replays;
 use crate::domain::MerchantNo;
 use crate::http::admin::{AdminListener, AdminParts, Readiness};
 use crate::http::{BindError, Opened, PublicListener};
@@ -78,16 +80,16 @@ impl App {
         let store: Arc<dyn Store> = Arc::new(store);
 
         let routing = Arc::new(ArcSwap::from_pointee(config.routing()));
-        let receiver = Receiver::new(
+        let receiver = Arc::new(Receiver::new(
             receive_settings(config),
             Arc::clone(&store),
             Arc::clone(&deps.clock),
             Arc::clone(&deps.entropy),
             Arc::clone(&routing),
-        );
+        ));
         let public = PublicListener::bind(
             &config.server,
-            Arc::new(receiver),
+            Arc::clone(&receiver),
             Arc::clone(&deps.clock),
             sockets.public,
         )
@@ -107,7 +109,13 @@ impl App {
             Some(token) => token.clone(),
             None => token::kept(&config.store.path, &*deps.entropy).map_err(BuildError::Token)?,
         };
+        let replays = Arc::new(Replays::new(
+            Arc::clone(&store),
+            Arc::clone(&deps.clock),
+            Arc::clone(&routing),
+        ));
         let parts = AdminParts {
+            replays: Arc::clone(&replays),
             token,
             readiness: Arc::clone(&readiness),
             store: Arc::clone(&store),
@@ -115,9 +123,17 @@ impl App {
             entropy: Arc::clone(&deps.entropy),
             directory: config.store.path.clone(),
             applications: Arc::clone(&applications),
+            routing: Arc::clone(&routing),
         };
         let admin = AdminListener::bind(&config.admin.listen, parts, sockets.admin).await?;
         let stages = Stages::build(config, &store, &deps, &routing, &roots)?;
+        let reloading = Reloading {
+            config: config.clone(),
+            routing,
+            receiver,
+            edge: public.edge(),
+            applications: Arc::clone(&applications),
+        };
         let clock = deps.clock;
         Ok(Self {
             store,
@@ -127,6 +143,8 @@ impl App {
             admin,
             readiness,
             applications,
+            replays,
+            reloading,
             opened,
         })
     }
@@ -166,15 +184,9 @@ fn applications(
             part: config.vexora.base_url.clone(),
             source,
         })?;
-    let merchants = config.merchants.iter().map(|merchant| ApplicantMerchant {
-        merchant: merchant.merchant_no.clone(),
-        secret: merchant.app_secret.signing().clone(),
-        base_url: config.base_url_of(merchant).to_owned(),
-        callback_url: callback_url(config, merchant),
-    });
     Ok(Applications {
         applicant: Applicant::new(client, config.vexora.timeout),
-        merchants: Arc::new(ArcSwap::from_pointee(merchants.collect())),
+        merchants: Arc::new(ArcSwap::from_pointee(applicants(config))),
         policy: Arc::new(ArcSwap::from_pointee(config.verify.policy.clone())),
         store: Arc::clone(store),
         clock: Arc::clone(&deps.clock),
@@ -182,7 +194,17 @@ fn applications(
     })
 }
 
-fn receive_settings(config: &Config) -> ReceiveSettings {
+pub(super) fn applicants(config: &Config) -> Vec<ApplicantMerchant> {
+    let merchants = config.merchants.iter().map(|merchant| ApplicantMerchant {
+        merchant: merchant.merchant_no.clone(),
+        secret: merchant.app_secret.signing().clone(),
+        base_url: config.base_url_of(merchant).to_owned(),
+        callback_url: callback_url(config, merchant),
+    });
+    merchants.collect()
+}
+
+pub(super) fn receive_settings(config: &Config) -> ReceiveSettings {
     let merchants = config.merchants.iter().map(|merchant| ReceiveMerchant {
         merchant: merchant.merchant_no.clone(),
         app_secret: merchant.app_secret.clone(),

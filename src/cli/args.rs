@@ -100,6 +100,12 @@ pub(super) enum Verb {
         merchant: Option<String>,
     },
 
+    /// Have the running service read its configuration again
+    #[command(
+        after_help = "Example:\n  vexora-relay reload --config /etc/vexora-relay/config.toml"
+    )]
+    Reload,
+
     /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
     #[command(after_help = "Example:\n  vexora-relay query jp_user_100008")]
     Query {

@@ -7,8 +7,21 @@ use tracing_subscriber::EnvFilter;
 use super::Failure;
 use crate::config::settings::{LogFormat, LogSettings};
 
-/// Starts logging. A plain level speaks of the relay; libraries are then heard from `warn` up.
-pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
+type Exchange = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>>;
+
+/// The log, whose level can be changed.
+pub(super) struct Logging(Exchange);
+
+impl Logging {
+    /// Logs at another level from now on.
+    pub(super) fn reload(&self, settings: &LogSettings) -> Result<(), Failure> {
+        (self.0)(filter(settings)?)?;
+        Ok(())
+    }
+}
+
+/// A plain level speaks of the relay; libraries are then heard from `warn` up.
+fn filter(settings: &LogSettings) -> Result<EnvFilter, Failure> {
     let level = &settings.level;
     let plain = level.chars().all(|c| c.is_ascii_alphabetic());
     let filter = if plain {
@@ -16,24 +29,38 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
     } else {
         level.clone()
     };
-    let filter = EnvFilter::try_new(filter)?;
+    Ok(EnvFilter::try_new(filter)?)
+}
+
+/// Starts logging.
+pub(super) fn start(settings: &LogSettings) -> Result<Logging, Failure> {
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(settings)?)
         .with_writer(std::io::stderr);
+    let exchange: Exchange;
     let started = if json {
-        builder
+        let builder = builder
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .try_init()
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        exchange = Box::new(move |filter| handle.reload(filter));
+        builder.try_init()
     } else {
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        builder.with_ansi(colour).with_target(false).try_init()
+        let builder = builder
+            .with_ansi(colour)
+            .with_target(false)
+            .with_filter_reloading();
+        let handle = builder.reload_handle();
+        exchange = Box::new(move |filter| handle.reload(filter));
+        builder.try_init()
     };
     started.map_err(|error| {
         Failure::Failed(anyhow::anyhow!("logging could not be started: {error}"))
@@ -43,5 +70,5 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
         // Never the message: it may quote what was being handled.
         tracing::error!(at, "a part of the relay panicked; please report this");
     }));
-    Ok(())
+    Ok(Logging(exchange))
 }

@@ -1,45 +1,51 @@
 //! `serve`: the relay as a service.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::logging::{self, Logging};
 use super::output::{Output, counted};
-use super::{Failure, load, logging, service_runtime};
+use super::{Failure, load, service_runtime};
 use crate::app::{App, Deps, Running, Sockets, Workers};
 use crate::clock::{OsEntropy, SystemClock};
+use crate::config;
 use crate::config::settings::{Config, Listen};
 use crate::http::Opened;
 use crate::store::embedded::OpenReport;
 
 pub(super) fn run(file: Option<PathBuf>, _output: &Output) -> Result<(), Failure> {
     let (file, config) = load(file)?;
-    logging::start(&config.log)?;
+    let logging = logging::start(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    service_runtime().block_on(serve(&file, &config))
+    service_runtime().block_on(serve(&file, &config, &logging))
 }
 
-async fn serve(file: &std::path::Path, config: &Config) -> Result<(), Failure> {
+async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Failure> {
     // Asked for before anything is started, so that a stop during the start is a stop.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let deps = Deps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
     };
     let app = App::build(config, deps, sockets()?).await?;
     let opened = app.opened();
-    let running = app.start(Workers::Running)?;
+    let mut running = app.start(Workers::Running)?;
     announce(file, config, &running, opened).await;
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        () = running.failed() => "a listener's end",
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            () = running.failed() => break "a listener's end",
+            _ = hangup.recv() => reload(file, &mut running, logging),
+        }
     };
     tracing::info!(signal, "stopping: no new callbacks, attempts under way end");
     let failed = running.listener_failed();
@@ -48,8 +54,56 @@ async fn serve(file: &std::path::Path, config: &Config) -> Result<(), Failure> {
     if failed { Err(Failure::Said) } else { Ok(()) }
 }
 
+/// Reads the file again and goes over to what it says; whatever is wrong with it is said, and nothing has changed.
+fn reload(file: &Path, running: &mut Running, logging: &Logging) {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems.iter() {
+                tracing::error!(%problem, "not reloaded: {problem}");
+            }
+            tracing::error!(
+                problems = problems.len(),
+                "not reloaded: {} has {}; everything goes on as it was",
+                file.display(),
+                counted(problems.len(), "problem")
+            );
+            return;
+        }
+    };
+    let reloaded = match running.reload(&config) {
+        Ok(reloaded) => reloaded,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "not reloaded: {error}; everything goes on as it was"
+            );
+            return;
+        }
+    };
+    if let Err(error) = logging.reload(&config.log) {
+        tracing::error!(?error, "the log level could not be changed");
+    }
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    for key in &reloaded.at_next_start {
+        tracing::warn!(key, "{key} has changed and counts from the next start on");
+    }
+    tracing::info!(
+        config = %file.display(),
+        merchants = config.merchants.len(),
+        endpoints = config.endpoints.len(),
+        added = reloaded.added.join(","),
+        removed = reloaded.removed.join(","),
+        "reloaded: {}, {}",
+        counted(config.merchants.len(), "merchant"),
+        counted(config.endpoints.len(), "endpoint"),
+    );
+}
+
 /// One line that a person can act on.
-async fn announce(file: &std::path::Path, config: &Config, running: &Running, opened: OpenReport) {
+async fn announce(file: &Path, config: &Config, running: &Running, opened: OpenReport) {
     let store = if opened.is_new { "new" } else { "existing" };
     let pending = running.store().pending().await.unwrap_or_default();
     let deliveries: u64 = pending.deliveries.iter().map(|(_, number)| number).sum();

@@ -82,6 +82,17 @@ impl Routing {
         Self(routes)
     }
 
+    /// The endpoints, in the order of the file.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
+        self.0.iter().map(|route| &route.endpoint)
+    }
+
+    /// Whether there is such an endpoint.
+    #[must_use]
+    pub fn knows(&self, endpoint: &EndpointName) -> bool {
+        self.endpoints().any(|known| known == endpoint)
+    }
+
     /// Whether anyone subscribes to this kind of this merchant.
     #[must_use]
     pub fn wanted(&self, kind: EventKind, merchant: Option<&MerchantNo>) -> bool {

@@ -6,6 +6,7 @@
 mod api;
 mod auth;
 mod copies;
+mod endpoints;
 mod readiness;
 mod views;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 pub use readiness::Readiness;
@@ -25,7 +27,8 @@ use super::problem::Problem;
 use super::sockets::{self, BindError, Opened};
 use crate::clock::{Clock, Entropy};
 use crate::config::settings::Listen;
-use crate::domain::{MerchantNo, Secret};
+use crate::deliver::Replays;
+use crate::domain::{MerchantNo, Routing, Secret};
 use crate::store::Store;
 use crate::verify::Applications;
 
@@ -51,6 +54,10 @@ pub struct AdminParts {
     pub directory: PathBuf,
     /// Applications and watches.
     pub applications: Arc<Applications>,
+    /// Replays.
+    pub replays: Arc<Replays>,
+    /// Who hears of what: which endpoints there are.
+    pub routing: Arc<ArcSwap<Routing>>,
 }
 
 impl AdminParts {

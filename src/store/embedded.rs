@@ -28,6 +28,7 @@ mod publishing;
 mod reading;
 mod rebuild;
 mod records;
+mod replaying;
 mod settling;
 mod trust;
 mod txn;
@@ -43,6 +44,7 @@ use async_trait::async_trait;
 pub use checkpoint::ImageReport;
 pub use journal::JournalSettings;
 pub use journal::reading::JournalError;
+pub use lock::holder;
 pub use machine::{Machine, OutFile, Point, ThisMachine};
 pub use maintenance::{
     CompactReport, Finding, MaintenanceError, VerifyReport, check_backup, compact, restore,
@@ -55,11 +57,11 @@ use self::engine::Engine;
 use self::images::Images;
 use super::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Pending,
-    Refused, Signals, Store, StoreError, Story, VerifyClaim,
+    Refused, Signals, Store, StoreError, Story, Told, VerifyClaim,
 };
 use crate::domain::{
-    Application, Callback, Delivery, EndpointName, EventId, Health, MerchantNo, OperationalEvent,
-    Routing, Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, Event, EventId, Health, MerchantNo,
+    OperationalEvent, Replay, ReplayOrder, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 
 /// Where the store lives and what it leaves free.
@@ -333,6 +335,59 @@ impl Store for SledStore {
         let endpoint = endpoint.clone();
         self.committer
             .submit(move |txn| operating::test(txn, &endpoint, fresh, now, &routing))
+            .await
+    }
+
+    async fn count_replay(
+        &self,
+        order: &ReplayOrder,
+        routing: Arc<Routing>,
+    ) -> Result<u64, StoreError> {
+        let order = order.clone();
+        self.read(move |engine| replaying::count(engine, &order, &routing))
+            .await
+    }
+
+    async fn begin_replay(
+        &self,
+        order: ReplayOrder,
+        total: u64,
+        now: Timestamp,
+    ) -> Result<Replay, StoreError> {
+        self.committer
+            .submit(move |txn| replaying::begin(txn, order, total, now))
+            .await
+    }
+
+    async fn advance_replay(
+        &self,
+        id: u64,
+        limit: usize,
+        now: Timestamp,
+        routing: Arc<Routing>,
+    ) -> Result<Option<Replay>, StoreError> {
+        self.committer
+            .submit(move |txn| replaying::advance(txn, id, limit, now, &routing))
+            .await
+    }
+
+    async fn cancel_replay(&self, id: u64, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+        self.committer
+            .submit(move |txn| replaying::cancel(txn, id, now))
+            .await
+    }
+
+    async fn replays(&self) -> Result<Vec<Replay>, StoreError> {
+        self.read(replaying::all).await
+    }
+
+    async fn delivery(
+        &self,
+        event: EventId,
+        endpoint: &EndpointName,
+    ) -> Result<Option<(Event, Told)>, StoreError> {
+        let endpoint = endpoint.clone();
+        self.read(move |engine| reading::delivery(engine, event, &endpoint))
             .await
     }
 

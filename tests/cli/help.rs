@@ -2,10 +2,11 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "serve",
     "check",
     "demo",
+    "reload",
     "query",
     "sign",
     "secret",
@@ -39,6 +40,7 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       apply         Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks
                     until the result is final
       watch         Have users asked about until their results are final, who applied by other ways
+      reload        Have the running service read its configuration again
       query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret

@@ -1,8 +1,8 @@
 //! What the tests of the command line do: keep a place with a configuration, run a verb, run a service, and play the
 //! provider and a receiver.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -115,6 +115,23 @@ impl Place {
 
     pub fn run(&self, args: &[&str]) -> Ended {
         run(&mut self.command(args))
+    }
+
+    /// Asks the admin API of the service that runs here. Returns status and answer.
+    pub fn admin(&self, base: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let token = std::fs::read_to_string(self.path().join("data/admin-token")).unwrap();
+        let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n",
+            token.trim(),
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
     }
 }
 

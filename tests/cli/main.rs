@@ -16,5 +16,6 @@ mod help;
 mod kit;
 mod maintenance;
 mod query;
+mod reload;
 mod serve;
 mod tools;

@@ -6,18 +6,18 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::Operator;
-use super::{AdminParts, copies, views};
+use super::{AdminParts, copies, endpoints, views};
 use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 use crate::verify::{Applied, ApplyError};
 
 pub(super) type Answer = Result<HttpResponse, Failed>;
-type Parts = web::Data<AdminParts>;
+pub(super) type Parts = web::Data<AdminParts>;
 
 /// A problem as actix wants it: returned by a handler's `?`.
 #[derive(Debug)]
-pub(super) struct Failed(Problem);
+pub(super) struct Failed(pub(super) Problem);
 
 impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -48,12 +48,12 @@ impl From<StoreError> for Failed {
     }
 }
 
-fn invalid(what: &str, error: &InvalidId) -> Failed {
+pub(super) fn invalid(what: &str, error: &InvalidId) -> Failed {
     let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "");
     Failed(problem.detail(format!("{what}: {error}")))
 }
 
-fn body<T: for<'de> Deserialize<'de>>(bytes: &web::Bytes) -> Result<T, Failed> {
+pub(super) fn body<T: for<'de> Deserialize<'de>>(bytes: &web::Bytes) -> Result<T, Failed> {
     serde_json::from_slice(bytes).map_err(|error| {
         let problem = Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "");
         // Where, and of what kind; the words of the error may quote what was sent.
@@ -98,6 +98,7 @@ pub(super) fn scope() -> Scope {
         .service(web::resource("/backup").route(web::get().to(copies::backup)))
         .service(web::resource("/export").route(web::get().to(copies::export)))
         .service(web::resource("/watch").route(web::post().to(watch)))
+        .configure(endpoints::routes)
         .default_service(web::to(nothing))
 }
 
@@ -108,7 +109,9 @@ async fn nothing(_: Operator) -> Answer {
 async fn status(_: Operator, parts: Parts) -> Answer {
     let pending = parts.store.pending().await?;
     let reasons = parts.readiness.reasons();
-    Ok(HttpResponse::Ok().json(views::status(&pending, &reasons, parts.clock.now())))
+    let routing = parts.routing.load();
+    let now = parts.clock.now();
+    Ok(HttpResponse::Ok().json(views::status(&pending, &routing, &reasons, now)))
 }
 
 async fn user(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {

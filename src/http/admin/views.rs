@@ -3,14 +3,28 @@
 use serde_json::{Value, json};
 
 use crate::domain::{
-    Answer, ApplicationState, Attempt, Callback, Delivery, DeliveryState, Event, EventContent,
-    FailureClass, MerchantNo, Timestamp, UserId, Verification, VerificationState, VerifyPhase,
+    Answer, ApplicationState, Attempt, Breaker, Callback, Delivery, DeliveryState, EndpointName,
+    Event, EventContent, FailureClass, Health, MerchantNo, Replay, Routing, Timestamp, UserId,
+    Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{Pending, QueryRecord, Story};
 use crate::verify::Applied;
 
 /// A count of work, for whoever wants to know whether anything is stuck.
-pub(super) fn status(pending: &Pending, reasons: &[&str], now: Timestamp) -> Value {
+pub(super) fn status(
+    pending: &Pending,
+    routing: &Routing,
+    reasons: &[&str],
+    now: Timestamp,
+) -> Value {
+    // They are kept until the endpoint returns to the configuration, or an operator discards them.
+    let orphaned: Vec<&str> = pending
+        .deliveries
+        .iter()
+        .map(|(endpoint, _)| endpoint)
+        .filter(|endpoint| !routing.knows(endpoint))
+        .map(EndpointName::as_str)
+        .collect();
     let deliveries: serde_json::Map<String, Value> = pending
         .deliveries
         .iter()
@@ -22,6 +36,7 @@ pub(super) fn status(pending: &Pending, reasons: &[&str], now: Timestamp) -> Val
         "ready": reasons.is_empty(),
         "reasons": reasons,
         "pending": { "verifications": pending.verifications, "deliveries": deliveries },
+        "orphaned": orphaned,
     })
 }
 
@@ -115,7 +130,7 @@ fn query(query: &QueryRecord, claim: Option<&str>) -> Value {
     })
 }
 
-fn event_made(event: &Event) -> Value {
+pub(super) fn event_made(event: &Event) -> Value {
     let sequence = match &event.content {
         EventContent::Result(result) => Some(result.sequence),
         EventContent::Operational(_) => None,
@@ -129,7 +144,7 @@ fn event_made(event: &Event) -> Value {
     })
 }
 
-fn attempt(event: &Event, delivery: &Delivery, attempt: &Attempt) -> Value {
+pub(super) fn attempt(event: &Event, delivery: &Delivery, attempt: &Attempt) -> Value {
     json!({
         "kind": "attempt",
         "at": attempt.at.to_string(),
@@ -143,7 +158,7 @@ fn attempt(event: &Event, delivery: &Delivery, attempt: &Attempt) -> Value {
     })
 }
 
-fn delivery(delivery: &Delivery) -> Value {
+pub(super) fn delivery(delivery: &Delivery) -> Value {
     let (at, reason) = match delivery.state {
         DeliveryState::Waiting { due } | DeliveryState::Delivering { until: due } => (due, None),
         DeliveryState::Delivered { at } => (at, None),
@@ -182,4 +197,40 @@ fn verification(verification: &Verification) -> Value {
 
 fn millis(took: std::time::Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How an endpoint is.
+pub(super) fn endpoint(name: &EndpointName, health: &Health, pending: u64, known: bool) -> Value {
+    let (state, since) = match (health.paused, health.breaker) {
+        (Some(pause), _) => ("paused", Some(pause.at)),
+        (None, Breaker::Open { since, .. }) => ("down", Some(since)),
+        (None, Breaker::Fine | Breaker::Shaky { .. }) => ("up", None),
+    };
+    let probe = health.breaker.closed_until().filter(|_| state == "down");
+    json!({
+        "name": name.as_str(),
+        "state": state,
+        "since": since.map(|at| at.to_string()),
+        "pausedBy": health.paused.map(|pause| pause.reason.as_str()),
+        "nextProbe": probe.map(|at| at.to_string()),
+        "pending": pending,
+        "orphaned": !known,
+    })
+}
+
+/// How far a replay is.
+pub(super) fn replay(replay: &Replay) -> Value {
+    let order = &replay.order;
+    json!({
+        "id": replay.id,
+        "endpoint": order.endpoint.as_str(),
+        "since": order.since.to_string(),
+        "until": order.until.to_string(),
+        "types": order.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
+        "states": order.states.iter().map(|state| state.as_str()).collect::<Vec<_>>(),
+        "ordered": replay.ordered.to_string(),
+        "state": replay.progress.as_str(),
+        "total": replay.total,
+        "done": replay.done,
+    })
 }

@@ -59,6 +59,8 @@ trees! {
     Attempts = 13, "attempts";
     /// endpoint -> health
     Endpoints = 14, "endpoints";
+    /// number -> replay
+    Jobs = 15, "jobs";
 }
 
 /// Entries whose lease somebody holds, before those that wait.

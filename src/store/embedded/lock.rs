@@ -42,3 +42,24 @@ pub(super) fn take(path: &Path) -> Result<File, OpenError> {
     written.map_err(unusable)?;
     Ok(lock)
 }
+
+/// The process that has a data directory; `None`: nobody has.
+///
+/// # Errors
+/// The directory cannot be looked at.
+pub fn holder(path: &Path) -> std::io::Result<Option<u32>> {
+    let mut lock = match File::open(path.join("lock")) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match lock.try_lock_shared() {
+        // Whoever wrote the number in it is gone, and the number may be another's by now.
+        Ok(()) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut pid = String::new();
+    lock.read_to_string(&mut pid)?;
+    Ok(pid.trim().parse().ok())
+}

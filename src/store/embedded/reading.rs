@@ -4,9 +4,10 @@ use super::codec::{self, Record, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
 use crate::domain::{
-    Attempt, Callback, Delivery, EndpointName, Event, MerchantNo, UserId, UserState, Verification,
+    Attempt, Callback, Delivery, EndpointName, Event, EventId, MerchantNo, UserId, UserState,
+    Verification,
 };
-use crate::store::{Pending, QueryRecord, StoreError, Story};
+use crate::store::{Pending, QueryRecord, StoreError, Story, Told};
 
 fn get<R: Record>(engine: &Engine, key: &[u8]) -> Result<Option<R>, StoreError> {
     engine
@@ -71,6 +72,21 @@ pub(super) fn story(
         state: get::<UserState>(engine, &key)?.unwrap_or_default(),
         verification: get::<Verification>(engine, &key)?,
     })
+}
+
+/// A delivery with its event and its attempts.
+pub(super) fn delivery(
+    engine: &Engine,
+    event: EventId,
+    endpoint: &EndpointName,
+) -> Result<Option<(Event, Told)>, StoreError> {
+    let found: Option<Delivery> = get(engine, &keys::delivery(event, endpoint))?;
+    let told: Option<Event> = get(engine, &event.to_bytes())?;
+    let (Some(found), Some(told)) = (found, told) else {
+        return Ok(None);
+    };
+    let attempts = all(engine, &keys::attempt_prefix(event, endpoint))?;
+    Ok(Some((told, (found, attempts))))
 }
 
 pub(super) fn pending(engine: &Engine) -> Result<Pending, StoreError> {

@@ -7,6 +7,7 @@ mod delivery;
 mod endpoint;
 mod event;
 mod numbers;
+mod replay;
 mod verification;
 
 #[cfg(test)]

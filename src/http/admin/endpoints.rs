@@ -1,0 +1,263 @@
+//! Endpoints, their deliveries and their replays, as operators see and order them.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::{Answer, Failed, Parts, body, invalid};
+use super::auth::Operator;
+use super::views;
+use crate::domain::{
+    EndpointName, EventId, EventKind, InvalidId, ReplayOrder, ReplayState, Timestamp,
+};
+use crate::http::problem::Problem;
+use crate::store::Refused;
+
+/// The routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let one = "/deliveries/{event}/{endpoint}";
+    config
+        .route("/endpoints", web::get().to(list))
+        .route("/endpoints/{name}", web::get().to(show))
+        .route("/endpoints/{name}/pause", web::post().to(pause))
+        .route("/endpoints/{name}/resume", web::post().to(resume))
+        .route("/endpoints/{name}/test", web::post().to(test))
+        .route("/endpoints/{name}/replay", web::post().to(replay))
+        .route("/replays", web::get().to(replays))
+        .route("/replays/{id}", web::get().to(replay_shown))
+        .route("/replays/{id}/cancel", web::post().to(cancel))
+        .route(one, web::get().to(delivery))
+        .route(&format!("{one}/retry"), web::post().to(retry))
+        .route(&format!("{one}/discard"), web::post().to(discard));
+}
+
+fn problem(status: StatusCode, code: &'static str, detail: &'static str) -> Failed {
+    Failed(Problem::new(status, code, detail))
+}
+
+fn no_such_endpoint() -> Failed {
+    let detail = "no endpoint of this name is configured or has deliveries";
+    problem(StatusCode::NOT_FOUND, "no_such_endpoint", detail)
+}
+
+/// An endpoint that is configured, or is not and has deliveries waiting.
+struct Known {
+    name: EndpointName,
+    pending: u64,
+    configured: bool,
+}
+
+async fn known(parts: &Parts) -> Result<Vec<Known>, Failed> {
+    let pending = parts.store.pending().await?.deliveries;
+    let of = |name: &EndpointName| {
+        let found = pending.iter().find(|(other, _)| other == name);
+        found.map_or(0, |(_, number)| *number)
+    };
+    let routing = parts.routing.load();
+    let configured = routing.endpoints().map(|name| Known {
+        name: name.clone(),
+        pending: of(name),
+        configured: true,
+    });
+    let orphaned = pending
+        .iter()
+        .filter(|(name, _)| !routing.knows(name))
+        .map(|(name, number)| Known {
+            name: name.clone(),
+            pending: *number,
+            configured: false,
+        });
+    Ok(configured.chain(orphaned).collect())
+}
+
+async fn named(parts: &Parts, name: &str) -> Result<Known, Failed> {
+    let name: EndpointName = name.parse().map_err(|error| invalid("endpoint", &error))?;
+    let found = known(parts).await?.into_iter().find(|one| one.name == name);
+    found.ok_or_else(no_such_endpoint)
+}
+
+async fn view(parts: &Parts, one: &Known) -> Result<serde_json::Value, Failed> {
+    let health = parts.store.health(&one.name).await?;
+    Ok(views::endpoint(
+        &one.name,
+        &health,
+        one.pending,
+        one.configured,
+    ))
+}
+
+async fn list(_: Operator, parts: Parts) -> Answer {
+    let mut endpoints = Vec::new();
+    for one in known(&parts).await? {
+        endpoints.push(view(&parts, &one).await?);
+    }
+    Ok(HttpResponse::Ok().json(json!({ "endpoints": endpoints })))
+}
+
+async fn show(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+    let one = named(&parts, &name).await?;
+    Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
+}
+
+async fn pause(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+    let one = named(&parts, &name).await?;
+    parts.store.pause(&one.name, parts.clock.now()).await?;
+    tracing::warn!(endpoint = %one.name, "endpoint {} is paused by an operator", one.name);
+    Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
+}
+
+async fn resume(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+    let one = named(&parts, &name).await?;
+    parts.store.resume(&one.name).await?;
+    tracing::info!(endpoint = %one.name, "endpoint {} is resumed by an operator", one.name);
+    Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
+}
+
+async fn test(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+    let one = named(&parts, &name).await?;
+    let now = parts.clock.now();
+    let (event, routing) = (parts.entropy.event_id(now), parts.routing.load_full());
+    if !parts.store.test(&one.name, event, now, routing).await? {
+        return Err(no_such_endpoint());
+    }
+    Ok(HttpResponse::Accepted().json(json!({ "result": "sent", "event": event.to_string() })))
+}
+
+fn place(path: web::Path<(String, String)>) -> Result<(EventId, EndpointName), Failed> {
+    let (event, endpoint) = path.into_inner();
+    let event = event.parse().map_err(|error| invalid("event", &error))?;
+    let endpoint = endpoint
+        .parse()
+        .map_err(|error| invalid("endpoint", &error))?;
+    Ok((event, endpoint))
+}
+
+async fn delivery(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+    let (event, endpoint) = place(path)?;
+    let found = parts.store.delivery(event, &endpoint).await?;
+    let (event, (delivery, attempts)) = found.ok_or_else(|| refused(Refused::NotThere))?;
+    let attempts = attempts.iter();
+    Ok(HttpResponse::Ok().json(json!({
+        "delivery": views::delivery(&delivery),
+        "event": views::event_made(&event),
+        "attempts": attempts.map(|one| views::attempt(&event, &delivery, one)).collect::<Vec<_>>(),
+    })))
+}
+
+fn refused(why: Refused) -> Failed {
+    let (status, code) = match why {
+        Refused::NotThere => (StatusCode::NOT_FOUND, "no_such_delivery"),
+        Refused::UnderWay => (StatusCode::CONFLICT, "under_way"),
+        Refused::Delivered => (StatusCode::CONFLICT, "delivered"),
+        Refused::BehindAnother => (StatusCode::CONFLICT, "behind_another"),
+    };
+    Failed(Problem::new(status, code, "").detail(why.to_string()))
+}
+
+async fn retry(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+    let (event, endpoint) = place(path)?;
+    let retried = parts
+        .store
+        .retry(event, &endpoint, parts.clock.now())
+        .await?;
+    Ok(HttpResponse::Ok().json(views::delivery(&retried.map_err(refused)?)))
+}
+
+async fn discard(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+    let (event, endpoint) = place(path)?;
+    let discarded = parts
+        .store
+        .discard(event, &endpoint, parts.clock.now())
+        .await?;
+    Ok(HttpResponse::Ok().json(views::delivery(&discarded.map_err(refused)?)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayBody {
+    since: String,
+    until: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
+    #[serde(default)]
+    states: Vec<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A time in RFC 3339.
+fn time(what: &str, text: &str) -> Result<Timestamp, Failed> {
+    let parsed: Option<jiff::Timestamp> = text.parse().ok();
+    let millis = parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let error = InvalidId("a time is written as in 2026-11-21T10:00:00Z");
+    millis
+        .map(Timestamp::from_millis)
+        .ok_or_else(|| invalid(what, &error))
+}
+
+fn names<T>(
+    what: &str,
+    names: &[String],
+    of: impl Fn(&str) -> Option<T>,
+    expected: &'static str,
+) -> Result<Vec<T>, Failed> {
+    let named = names.iter().map(|name| of(name));
+    let all: Option<Vec<T>> = named.collect();
+    all.ok_or_else(|| invalid(what, &InvalidId(expected)))
+}
+
+async fn replay(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+    let asked: ReplayBody = body(&bytes)?;
+    let one = named(&parts, &name).await?;
+    if !one.configured {
+        return Err(no_such_endpoint());
+    }
+    let until = asked.until.as_deref();
+    let order = ReplayOrder {
+        endpoint: one.name,
+        since: time("since", &asked.since)?,
+        until: until.map_or(Ok(parts.clock.now()), |text| time("until", text))?,
+        kinds: names(
+            "types",
+            &asked.types,
+            EventKind::from_name,
+            "a list of event types such as kyc.approved",
+        )?,
+        states: names(
+            "states",
+            &asked.states,
+            ReplayState::from_name,
+            "a list of delivered, abandoned, missing",
+        )?,
+    };
+    if asked.dry_run {
+        let total = parts.replays.count(&order).await?;
+        return Ok(HttpResponse::Ok().json(json!({ "total": total, "replay": null })));
+    }
+    let begun = parts.replays.begin(order).await?;
+    Ok(HttpResponse::Accepted()
+        .json(json!({ "total": begun.total, "replay": views::replay(&begun) })))
+}
+
+async fn replays(_: Operator, parts: Parts) -> Answer {
+    let all = parts.store.replays().await?;
+    let newest_first: Vec<_> = all.iter().rev().map(views::replay).collect();
+    Ok(HttpResponse::Ok().json(json!({ "replays": newest_first })))
+}
+
+fn no_such_replay() -> Failed {
+    let detail = "there is no replay of this number";
+    problem(StatusCode::NOT_FOUND, "no_such_replay", detail)
+}
+
+async fn replay_shown(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+    let all = parts.store.replays().await?;
+    let found = all.iter().find(|replay| replay.id == *id);
+    Ok(HttpResponse::Ok().json(views::replay(found.ok_or_else(no_such_replay)?)))
+}
+
+async fn cancel(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+    let cancelled = parts.store.cancel_replay(*id, parts.clock.now()).await?;
+    Ok(HttpResponse::Ok().json(views::replay(&cancelled.ok_or_else(no_such_replay)?)))
+}
