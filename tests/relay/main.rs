@@ -21,6 +21,7 @@ mod kit;
 mod lanes;
 mod limits;
 mod ordering;
+mod replay;
 mod retries;
 mod secrecy;
 mod verification;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vexora_relay::app::{App, Deps, Running, Sockets, Workers};
@@ -14,7 +15,7 @@ use vexora_relay::domain::{Answer, Attempt, Delivery, Event, EventContent, Statu
 use vexora_relay::sandbox::Sandbox;
 use vexora_relay::store::{Store, Story};
 
-use super::{APP_SECRET, MERCHANT, TOKEN, in_time, merchant, own_sign, user};
+use super::{APP_SECRET, MERCHANT, Setup, TOKEN, in_time, merchant, own_sign, user};
 
 pub struct Relay {
     pub sandbox: Sandbox,
@@ -23,7 +24,7 @@ pub struct Relay {
     workers: Workers,
     running: Option<Running>,
     starts: u64,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Relay {
@@ -41,7 +42,7 @@ impl Relay {
             workers,
             running: None,
             starts: 0,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -61,6 +62,28 @@ impl Relay {
         let running = self.running.take().unwrap();
         in_time("stopping", running.stop()).await.unwrap();
         self.start().await;
+    }
+
+    /// The configuration says this from now on, and the relay has read it.
+    pub fn reload(&mut self, setup: Setup) {
+        self.config = setup.config(self.directory.path(), &self.sandbox);
+        let running = self.running.as_mut().unwrap();
+        running.reload(&self.config).unwrap();
+    }
+
+    /// Asks the admin API. Returns status and answer.
+    pub async fn admin(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let Listen::Tcp(address) = self.running.as_ref().unwrap().admin_address() else {
+            panic!("no TCP");
+        };
+        let token = self.directory.path().join("data/admin-token");
+        let token = std::fs::read_to_string(token).unwrap();
+        let head = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nauthorization: Bearer {}\r\n",
+            token.trim()
+        );
+        let (status, answer) = exchange(*address, &head, body.to_string().as_bytes()).await;
+        (status, serde_json::from_str(&answer).unwrap())
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -225,8 +248,14 @@ impl Relay {
 
 /// Posts a body, says how it was answered.
 pub async fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
+    let head = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\n");
+    exchange(to, &head, body).await
+}
+
+/// Sends a request, whose head lacks what every request has; returns status and body of the answer.
+async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: relay\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        "{head}host: relay\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );
     let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();

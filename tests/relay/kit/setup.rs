@@ -110,7 +110,7 @@ impl Setup {
         )
     }
 
-    fn config(&self, directory: &Path, sandbox: &Sandbox) -> Config {
+    pub(super) fn config(&self, directory: &Path, sandbox: &Sandbox) -> Config {
         let text = self.text(directory, sandbox);
         let name = directory.join("config.toml");
         match config::parse(&name.to_string_lossy(), &text, &|_: &str| None) {
