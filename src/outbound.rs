@@ -5,15 +5,17 @@
 //! query strings.
 
 mod failure;
+mod public;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 pub use failure::{DnsFailure, SendError};
+pub use public::{PrivateAddress, is_public};
 pub use tls::{PublicRoots, TlsError, certificates, private_key, provider};
 
 /// How long a connection may take to be made, TLS included: longer is not coming.
@@ -31,6 +33,8 @@ pub struct ClientSettings {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// A proxy: `http://`, `https://`, `socks5://`, `socks5h://`.
     pub proxy: Option<String>,
+    /// Whether nothing but public addresses are connected to.
+    pub public_only: bool,
 }
 
 /// Why a client could not be made.
@@ -63,7 +67,10 @@ const STALLED: Duration = Duration::from_secs(60);
 
 /// An HTTP client with its own connections.
 #[derive(Clone, Debug)]
-pub struct Client(reqwest::Client);
+pub struct Client {
+    http: reqwest::Client,
+    public_only: bool,
+}
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +121,10 @@ impl Client {
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientError::Client)?);
         }
-        Ok(Self(builder.build().map_err(ClientError::Client)?))
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Client)?,
+            public_only: settings.public_only,
+        })
     }
 
     /// Makes a client whose every request goes to a Unix socket, whatever its address says.
@@ -123,7 +133,10 @@ impl Client {
     /// The client could not be made.
     pub fn on_socket(path: &Path, roots: &PublicRoots) -> Result<Self, ClientError> {
         let builder = Self::builder(&ClientSettings::default(), roots)?.unix_socket(path);
-        Ok(Self(builder.build().map_err(ClientError::Client)?))
+        Ok(Self {
+            http: builder.build().map_err(ClientError::Client)?,
+            public_only: false,
+        })
     }
 
     fn builder(
@@ -132,7 +145,9 @@ impl Client {
     ) -> Result<reqwest::ClientBuilder, ClientError> {
         Ok(reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config(settings, roots)?)
-            .dns_resolver(SystemResolver)
+            .dns_resolver(SystemResolver {
+                public_only: settings.public_only,
+            })
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -140,12 +155,30 @@ impl Client {
             .no_proxy())
     }
 
+    /// Addresses in a URL itself meet no resolver.
+    fn look_at(&self, url: &str) -> Result<(), SendError> {
+        let url = self
+            .public_only
+            .then(|| url::Url::parse(url).ok())
+            .flatten();
+        let literal = url.and_then(|url| match url.host() {
+            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(url::Host::Domain(_)) | None => None,
+        });
+        match literal {
+            Some(address) if !is_public(address) => Err(SendError::private()),
+            _ => Ok(()),
+        }
+    }
+
     /// Asks for the head of what is at `url`: whether anybody is there. Returns the HTTP status.
     ///
     /// # Errors
     /// Nobody answered.
     pub async fn head(&self, url: &str, timeout: Duration) -> Result<u16, SendError> {
-        let sent = self.0.head(url).timeout(timeout).send().await;
+        self.look_at(url)?;
+        let sent = self.http.head(url).timeout(timeout).send().await;
         Ok(sent
             .map_err(|error| SendError::of(&error))?
             .status()
@@ -163,7 +196,7 @@ impl Client {
         headers: &[(String, String)],
         to: &mut (dyn std::io::Write + Send),
     ) -> Result<u16, DownloadError> {
-        let mut request = self.0.get(url);
+        let mut request = self.http.get(url);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -193,7 +226,12 @@ impl Client {
     /// # Errors
     /// No head of an answer came. Trouble with the body alone is in [`Response::body_end`].
     pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
-        let request = self.0.post(post.url).timeout(post.timeout).body(post.body);
+        self.look_at(post.url)?;
+        let request = self
+            .http
+            .post(post.url)
+            .timeout(post.timeout)
+            .body(post.body);
         exchange(request, &post.headers, post.read_at_most).await
     }
 
@@ -208,7 +246,7 @@ impl Client {
         timeout: Duration,
         read_at_most: usize,
     ) -> Result<Response, SendError> {
-        exchange(self.0.get(url).timeout(timeout), headers, read_at_most).await
+        exchange(self.http.get(url).timeout(timeout), headers, read_at_most).await
     }
 }
 
@@ -253,15 +291,24 @@ async fn exchange(
 
 /// The system's resolver, asked anew for every connection, with an error that can be told from others.
 #[derive(Clone, Copy, Debug)]
-struct SystemResolver;
+struct SystemResolver {
+    public_only: bool,
+}
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let public_only = self.public_only;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0))
                 .await
                 .map_err(DnsFailure)?;
-            let found: Vec<SocketAddr> = found.collect();
+            // Judged here, of what is connected to next: a name that was public a moment ago may be private now.
+            let found: Vec<SocketAddr> = found
+                .filter(|address| !public_only || is_public(address.ip()))
+                .collect();
+            if public_only && found.is_empty() {
+                return Err(PrivateAddress.into());
+            }
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
         })

@@ -315,6 +315,7 @@ fn deliverer_settings(
             .clone()
             .map(|files| (files.cert, files.key)),
         proxy: transport.proxy.clone(),
+        public_only: transport.public_only,
     };
     let client = Client::new(&settings, roots).map_err(|source| BuildError::Client {
         part: format!("endpoint {:?}", endpoint.name.as_str()),

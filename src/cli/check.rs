@@ -112,6 +112,7 @@ async fn connect(endpoint: &EndpointSettings) -> Finding {
             .clone()
             .map(|files| (files.cert, files.key)),
         proxy: transport.proxy.clone(),
+        public_only: transport.public_only,
     };
     let client = match Client::new(&settings, &PublicRoots::load()) {
         Ok(client) => client,

@@ -158,14 +158,19 @@ fn endpoint(
     let url = section.required("url", missing, |node| http_url(node, rules));
     let delivery = defaults.read(&section);
     let keys = keys(&section, delivery.format);
-    let events = section.or("events", EventFilter::final_results(), events);
+    let events = section.or("events", EventFilter::final_results(), |node| {
+        let events = events(node)?;
+        if delivery.format == PayloadFormat::Vexora {
+            results_only(node, &events);
+        }
+        Some(events)
+    });
     let of_merchants = section.or("merchants", Vec::new(), |node| {
         node.list("a list of merchant numbers", |item| known(item, merchants))
     });
     let headers = section.or("headers", Vec::new(), headers);
     let transport = transport(&section);
     let expect_body = section.optional("expect_body", expected_body);
-    section.optional("allow_private", private);
     section.finish();
     Some(EndpointSettings {
         name: name?,
@@ -236,6 +241,20 @@ fn events(node: &Node<'_>) -> Option<EventFilter> {
         return None;
     }
     EventFilter::parse(&patterns).ok()
+}
+
+/// `format = "vexora"` has words for results and for nothing else.
+fn results_only(node: &Node<'_>, events: &EventFilter) {
+    let mut kinds = EventKind::ALL.into_iter();
+    let other = kinds.find(|kind| kind.as_str().starts_with("relay.") && events.wants(*kind));
+    if let Some(other) = other {
+        let found = format!(
+            "asks for {}, which format \"vexora\" cannot say",
+            other.as_str()
+        );
+        let hint = "give the relay's own news an endpoint with format = \"standard\"";
+        node.fault(Fault::new(found, "results only, such as \"kyc.*\"").hint(hint));
+    }
 }
 
 fn event(pattern: &str) -> Result<&str, Fault> {
@@ -319,10 +338,12 @@ fn header_name(written: &str) -> Result<String, Fault> {
 }
 
 fn transport(section: &Section<'_>) -> TransportSettings {
+    let proxy = section.optional("proxy", proxy);
     TransportSettings {
         ca: section.optional("ca", |node| files::pem(node, Pem::Certificate)),
         client_identity: files::identity(section, "client_cert", "client_key"),
-        proxy: section.optional("proxy", proxy),
+        public_only: public_only(section, proxy.is_some()),
+        proxy,
     }
 }
 
@@ -339,16 +360,18 @@ fn expected_body(node: &Node<'_>) -> Option<String> {
     })
 }
 
-/// Taken, so that a file written for a later release is not refused for it, but only with the meaning it has today: to
-/// pass over a wish for protection in silence would be worse than to refuse it.
-fn private(node: &Node<'_>) -> Option<()> {
-    if !node.boolean()? {
-        let hint = "until then keep the service from private networks with systemd's IPAddressDeny= or a firewall";
-        node.fault(
-            Fault::new("is false, which is not supported yet", "true, the default").hint(hint),
-        );
+/// Whether `allow_private` is false.
+fn public_only(section: &Section<'_>, proxied: bool) -> bool {
+    let public_only = !section.or("allow_private", true, Node::boolean);
+    if let Some(node) = section
+        .get("allow_private")
+        .filter(|_| public_only && proxied)
+    {
+        let found = "is false where a proxy resolves the name and makes the connection";
+        let hint = "let the proxy refuse private addresses, or leave out one of the two";
+        node.fault(Fault::new(found, "true, or no proxy").hint(hint));
     }
-    Some(())
+    public_only
 }
 
 #[cfg(test)]

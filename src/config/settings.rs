@@ -238,6 +238,8 @@ pub struct TransportSettings {
     pub client_identity: Option<TlsFiles>,
     /// `http://`, `https://` or `socks5://` (`socks5h://`).
     pub proxy: Option<String>,
+    /// `allow_private = false`: nothing but public addresses are connected to.
+    pub public_only: bool,
 }
 
 /// `[[endpoint]]`, with the defaults of `[delivery]` filled in.

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use super::PrivateAddress;
 use crate::domain::FailureClass;
 
 /// A name that did not resolve.
@@ -21,6 +22,14 @@ pub struct SendError {
 }
 
 impl SendError {
+    /// The receiver is a neighbour, and `allow_private` is false.
+    pub(super) fn private() -> Self {
+        Self {
+            class: FailureClass::Connect,
+            detail: PrivateAddress.to_string(),
+        }
+    }
+
     /// Finds the class by the types in the chain of causes, never by their texts.
     #[must_use]
     pub(super) fn of(error: &reqwest::Error) -> Self {
@@ -29,6 +38,9 @@ impl SendError {
                 class: FailureClass::Tls,
                 detail: tls_detail(tls),
             };
+        }
+        if find::<PrivateAddress>(error).is_some() {
+            return Self::private();
         }
         if find::<DnsFailure>(error).is_some() {
             return Self {

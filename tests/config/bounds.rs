@@ -246,7 +246,7 @@ fn what_is_written_is_what_comes_out() {
         "[server]\nlisten = \"unix:/run/x.sock\"\npublic_url = \"https://relay.example.com/in/\"\nallow_from = [\"10.0.0.0/8\", \"::1\"]\n\
          tls = {{ cert = \"tls.crt\", key = \"tls.key\" }}\nmax_body = \"2KiB\"\nrate_limit = \"3000/m\"\n\
          [store]\nmin_free = \"0B\"\n[verify]\nreconcile = \"off\"\n[delivery]\nconcurrency = 3\nordering = \"none\"\n{}",
-        endpoint("timeout = \"1s\"\nretry = [\"50ms\", \"1s\"]\nevents = [\"relay.*\"]\nmerchants = [\"1027749636\"]\n\
+        endpoint("timeout = \"1s\"\nretry = [\"50ms\", \"1s\"]\nevents = [\"kyc.unknown\"]\nmerchants = [\"1027749636\"]\n\
                   headers = { Authorization = { credential = \"ledger-auth\" } }\nproxy = \"socks5h://127.0.0.1:1080\"\nca = \"ledger-ca.pem\"\n\
                   client_cert = \"client.crt\"\nclient_key = \"client.key\"\nexpect_body = \"OK\"\nformat = \"vexora\"")
     ));
@@ -288,8 +288,7 @@ fn what_is_written_is_what_comes_out() {
     assert!(ledger.transport.ca.is_some() && ledger.transport.client_identity.is_some());
     assert_eq!(ledger.expect_body.as_deref(), Some("OK"));
     assert!(
-        ledger.events.wants(EventKind::EndpointDown)
-            && !ledger.events.wants(EventKind::KycApproved)
+        ledger.events.wants(EventKind::KycUnknown) && !ledger.events.wants(EventKind::KycApproved)
     );
 }
 

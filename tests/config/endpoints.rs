@@ -30,7 +30,15 @@ fn an_endpoint_that_cannot_work_is_refused() {
         ("proxy = \"proxy.example.com:3128\"", "proxy"),
         ("proxy = \"http://proxy.example.com/path\"", "proxy"),
         ("expect_body = \"\"", "expect_body"),
-        ("allow_private = false", "allow_private"),
+        (
+            "allow_private = false\nproxy = \"http://proxy.example.com\"",
+            "allow_private",
+        ),
+        (
+            "events = [\"kyc.*\", \"relay.*\"]\nformat = \"vexora\"",
+            "events",
+        ),
+        ("events = [\"*\"]\nformat = \"vexora\"", "events"),
         ("allow_private = \"yes\"", "allow_private"),
         ("timeout = \"6m\"", "timeout"),
         ("format = \"cloudevents\"", "format"),

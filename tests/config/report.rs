@@ -42,7 +42,7 @@ client_cert = "nowhere.pem"
 [[endpoint]]
 name = "ledger"
 url = "https://user:hunter2@ledger.example.com/"
-allow_private = false
+allow_private = "no"
 "##;
     let place = Place::new();
     let problems = config::parse("config.toml", text, &place.vars()).expect_err("refused");
@@ -96,8 +96,7 @@ allow_private = false
     config.toml:37: endpoint "ledger": name: is that of another endpoint in line 28, expected a name of its own
     config.toml:38: endpoint "ledger": url: has a user name or password in it, expected a URL without
       hint: an endpoint takes them as headers = { Authorization = { credential = "…" } }
-    config.toml:39: endpoint "ledger": allow_private: is false, which is not supported yet, expected true, the default
-      hint: until then keep the service from private networks with systemd's IPAddressDeny= or a firewall
+    config.toml:39: endpoint "ledger": allow_private: is a string, expected true or false
     28 problems
     "##);
 }

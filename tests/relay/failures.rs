@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::kit::{Relay, Reply, Setup, Sink};
 
 /// A certificate for this name, self-signed, good until this year; its PEM, and a server that shows it.
-fn certificate(name: &str, until: i32) -> (String, rustls::ServerConfig) {
+pub fn certificate(name: &str, until: i32) -> (String, rustls::ServerConfig) {
     let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2000, 1, 1);
     params.not_after = rcgen::date_time_ymd(until, 1, 1);
@@ -46,6 +46,35 @@ async fn no_connection_is_connect_and_no_name_is_dns() {
     relay.result("u1", "2").await;
     assert_eq!(relay.outcomes("u1", "closed").await, ["connect"]);
     assert_eq!(relay.outcomes("u1", "nameless").await, ["dns"]);
+}
+
+#[tokio::test]
+async fn without_allow_private_nothing_is_sent_to_a_neighbour_however_it_is_written() {
+    let sink = Sink::start().await;
+    let port = sink.address.port();
+    let hosts = [
+        "127.0.0.1",
+        "2130706433",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "[::1]",
+        "169.254.169.254",
+    ];
+    let mut setup = Setup::new().endpoint("allowed", &sink.url(), "");
+    for (number, host) in hosts.iter().enumerate() {
+        let url = format!("http://{host}:{port}/hooks");
+        let lines = "allow_private = false\nallow_http = true";
+        setup = setup.endpoint(&format!("e{number}"), &url, lines);
+    }
+    let relay = setup.start().await;
+    relay.result("u1", "2").await;
+    for (number, host) in hosts.iter().enumerate() {
+        let name = format!("e{number}");
+        assert_eq!(relay.outcomes("u1", &name).await, ["connect"], "{host}");
+        let why = detail(&relay, &name).await;
+        assert!(why.contains("allow_private is false"), "{host}: {why}");
+    }
+    sink.only();
 }
 
 #[tokio::test]

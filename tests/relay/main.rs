@@ -17,6 +17,7 @@ mod failures;
 mod formats;
 mod health;
 mod hostile;
+mod isolation;
 mod kit;
 mod lanes;
 mod limits;

@@ -23,6 +23,8 @@ pub enum Reply {
     Stalls(Vec<u8>),
     /// These bytes, then more and more until the other side has enough.
     Endless(Vec<u8>),
+    /// These bytes, then one a second for as long as the other side listens.
+    Trickles(Vec<u8>),
     /// 200 once somebody gives leave.
     Held(Arc<Semaphore>, Vec<u8>),
     /// 200 once so many requests are here at the same time.
@@ -274,6 +276,14 @@ async fn send_reply<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, reply: Re
             stream.write_all(&bytes).await.ok()?;
             loop {
                 stream.write_all(&[b'x'; 8192]).await.ok()?;
+            }
+        }
+        Reply::Trickles(bytes) => {
+            stream.write_all(&bytes).await.ok()?;
+            let mut second = tokio::time::interval(super::secs(1));
+            loop {
+                second.tick().await;
+                stream.write_all(b"x").await.ok()?;
             }
         }
         Reply::Held(leave, body) => {
