@@ -10,6 +10,7 @@ mod client;
 mod demo;
 mod logging;
 mod maintenance;
+mod operator;
 mod output;
 mod query;
 mod reload;
@@ -100,6 +101,36 @@ pub fn main() -> ExitCode {
             &output,
         ),
         Verb::Reload => reload::run(args.config, &output),
+        Verb::Endpoints => operator::endpoints(args.config, &output),
+        Verb::Pause { endpoint } => operator::order(args.config, &endpoint, "pause", &output),
+        Verb::Resume { endpoint } => operator::order(args.config, &endpoint, "resume", &output),
+        Verb::Test { endpoint } => operator::order(args.config, &endpoint, "test", &output),
+        Verb::Retry { event, endpoint } => {
+            operator::delivery(args.config, (&event, &endpoint), "retry", &output)
+        }
+        Verb::Discard { event, endpoint } => {
+            operator::delivery(args.config, (&event, &endpoint), "discard", &output)
+        }
+        Verb::Replay {
+            endpoint,
+            since,
+            until,
+            types,
+            states,
+            dry_run,
+            yes,
+        } => {
+            let asked = operator::ReplayArgs {
+                endpoint,
+                since,
+                until,
+                types,
+                states,
+                dry_run,
+                yes,
+            };
+            operator::replay(args.config, &asked, &output)
+        }
         Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),

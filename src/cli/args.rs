@@ -106,6 +106,78 @@ pub(super) enum Verb {
     )]
     Reload,
 
+    /// Show every endpoint: up, down or paused, and what is pending
+    #[command(after_help = "Example:\n  vexora-relay endpoints")]
+    Endpoints,
+
+    /// Hold an endpoint's deliveries until it is resumed
+    #[command(after_help = "Example:\n  vexora-relay pause ledger")]
+    Pause {
+        /// The endpoint's name
+        endpoint: String,
+    },
+
+    /// Take an endpoint for up again: what was held goes out
+    #[command(after_help = "Example:\n  vexora-relay resume ledger")]
+    Resume {
+        /// The endpoint's name
+        endpoint: String,
+    },
+
+    /// Send an endpoint a relay.test event
+    #[command(after_help = "Example:\n  vexora-relay test ledger")]
+    Test {
+        /// The endpoint's name
+        endpoint: String,
+    },
+
+    /// Try an abandoned delivery again, or a waiting one at once
+    #[command(after_help = "Example:\n  vexora-relay retry evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger")]
+    Retry {
+        /// The event's id, as in webhook-id
+        event: String,
+        /// The endpoint's name
+        endpoint: String,
+    },
+
+    /// Give a delivery up
+    #[command(
+        after_help = "Example:\n  vexora-relay discard evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger"
+    )]
+    Discard {
+        /// The event's id, as in webhook-id
+        event: String,
+        /// The endpoint's name
+        endpoint: String,
+    },
+
+    /// Tell an endpoint again what it may have missed, or what was made before it was there
+    #[command(
+        after_help = "Examples:\n  vexora-relay replay ledger --since 1h --dry-run\n  vexora-relay replay ledger --since 2026-11-21T10:00:00Z --state missing --yes"
+    )]
+    Replay {
+        /// The endpoint's name
+        endpoint: String,
+        /// Events made from then on: RFC 3339, or an age such as 1h
+        #[arg(long, value_name = "TIME")]
+        since: String,
+        /// Events made before then [default: now]
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Of this type; several times for several [default: all that it subscribes to]
+        #[arg(long = "type", value_name = "TYPE")]
+        types: Vec<String>,
+        /// Standing so: delivered, abandoned or missing [default: all]
+        #[arg(long = "state", value_name = "STATE")]
+        states: Vec<String>,
+        /// Say how many it would be, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+
     /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
     #[command(after_help = "Example:\n  vexora-relay query jp_user_100008")]
     Query {

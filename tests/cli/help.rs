@@ -2,11 +2,18 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 24] = [
     "serve",
     "check",
     "demo",
     "reload",
+    "endpoints",
+    "pause",
+    "resume",
+    "test",
+    "retry",
+    "discard",
+    "replay",
     "query",
     "sign",
     "secret",
@@ -41,6 +48,13 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
                     until the result is final
       watch         Have users asked about until their results are final, who applied by other ways
       reload        Have the running service read its configuration again
+      endpoints     Show every endpoint: up, down or paused, and what is pending
+      pause         Hold an endpoint's deliveries until it is resumed
+      resume        Take an endpoint for up again: what was held goes out
+      test          Send an endpoint a relay.test event
+      retry         Try an abandoned delivery again, or a waiting one at once
+      discard       Give a delivery up
+      replay        Tell an endpoint again what it may have missed, or what was made before it was there
       query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret

@@ -15,6 +15,7 @@ mod demo;
 mod help;
 mod kit;
 mod maintenance;
+mod operator;
 mod query;
 mod reload;
 mod serve;

@@ -1,0 +1,75 @@
+//! What operators order from the command line, through the running service.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use vexora_relay::domain::Status;
+
+use super::kit::{
+    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, merchant, nobody, user,
+};
+
+/// A configuration whose admin listener can be found by others.
+fn findable(base_url: &str, tables: &str) -> String {
+    let admin = format!("[admin]\nlisten = \"{}\"", nobody());
+    config(base_url, tables).replace("[admin]\nlisten = \"127.0.0.1:0\"", &admin)
+}
+
+#[test]
+fn endpoints_deliveries_and_replays_are_steered() {
+    let (provider, ledger) = (Provider::start(), Downstream::start());
+    let tables = endpoint(&ledger.url);
+    let place = Place::with(&findable(&provider.sandbox.base_url(), &tables));
+    let mut service = Service::start(place.command(&["serve"]));
+    let callbacks = service.ready()["callbacks"].as_str().unwrap().to_owned();
+
+    let tested = place.run(&["test", "ledger", "--json"]).with(0).json();
+    assert_eq!(
+        ledger.next().header("webhook-id"),
+        tested["event"].as_str().unwrap()
+    );
+
+    let paused = place.run(&["pause", "ledger"]).with(0);
+    assert!(paused.out.contains("paused"), "{}", paused.out);
+    let approved = Status::Approved;
+    let sandbox = &provider.sandbox;
+    sandbox.set_status(&merchant(), &user("taro"), approved, None);
+    provider.post_callback("taro", format!("{callbacks}/callback/{MERCHANT}"));
+    let listed = place.run(&["endpoints", "--json"]).with(0).json();
+    assert_eq!(listed["endpoints"][0]["state"], "paused");
+    place.run(&["resume", "ledger"]).with(0);
+    let told = ledger.next();
+    let event = told.header("webhook-id").to_owned();
+
+    service.wait_for(|line| {
+        let said: Value = serde_json::from_str(line).ok()?;
+        (said["outcome"] == "delivered" && said["event"] == event.as_str()).then_some(())
+    });
+    for verb in ["retry", "discard"] {
+        let refused = place.run(&[verb, &event, "ledger"]).with(1);
+        assert!(refused.err.contains("it was delivered"), "{}", refused.err);
+    }
+    let dry = place
+        .run(&["replay", "ledger", "--since", "1h", "--dry-run"])
+        .with(0);
+    assert!(dry.out.contains("1 event"), "{}", dry.out);
+    let unsure = place.run(&["replay", "ledger", "--since", "1h"]).with(2);
+    assert!(unsure.err.contains("--yes"), "{}", unsure.err);
+    place
+        .run(&["replay", "ledger", "--since", "1h", "--yes"])
+        .with(0);
+    let again = ledger.next();
+    assert_eq!(again.header("webhook-id"), event);
+    assert_eq!(again.header("relay-replay"), "1");
+
+    let nobody = place.run(&["pause", "nobody"]).with(1);
+    assert!(
+        nobody.err.contains("no endpoint of this name"),
+        "{}",
+        nobody.err
+    );
+    place
+        .run(&["replay", "ledger", "--since", "yesterday", "--yes"])
+        .with(2);
+    service.stop(Signal::TERM);
+    place.run(&["endpoints"]).with(3);
+}
