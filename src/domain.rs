@@ -4,6 +4,7 @@
 //! present time and the jitter arrive as arguments, so a test replays a week of retries in a moment and a store
 //! may run a decision again without changing its outcome.
 
+mod application;
 mod breaker;
 mod callback;
 mod delivery;
@@ -23,6 +24,7 @@ mod user;
 mod verdict;
 mod verification;
 
+pub use application::{Application, ApplicationState, Heard};
 pub use breaker::{Breaker, BreakerChange, BreakerRule};
 pub use callback::{Arrival, Callback, SignCheck, Trust};
 pub use delivery::{
@@ -40,7 +42,7 @@ pub use routing::{EventFilter, Route, Routing};
 pub use secret::{Secret, Secrets};
 pub use stranger::{Reception, Stranger};
 pub use time::Timestamp;
-pub use user::{Application, ApplicationState, Heard, LastVerdict, Observed, UserState};
+pub use user::{LastVerdict, Observed, UserState};
 pub use verdict::{Answer, QueryFailure, Status, Verdict};
 pub use verification::{
     Settled, Verification, VerificationState, VerifyLane, VerifyPhase, VerifyPolicy,

@@ -1,8 +1,11 @@
 //! What is remembered of one user: enough to tell a new result from one already told.
 
+// long because: half of it is the tests of one state machine, which are read beside it.
+
 use std::time::Duration;
 
-use super::{Status, Timestamp, Verdict};
+use super::application::OLD_SHOWS_FOR;
+use super::{Application, ApplicationState, Heard, Timestamp, Verdict};
 
 /// The verdict of the user's latest event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,74 +14,6 @@ pub struct LastVerdict {
     pub verdict: Verdict,
     /// When the event was made.
     pub at: Timestamp,
-}
-
-/// How an application of ours stands while its result is out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApplicationState {
-    /// It was sent, and what became of it is not known: a query will tell. Never sent again meanwhile.
-    Unknown,
-    /// The provider has it.
-    Accepted,
-}
-
-/// What has been heard of an application since it was sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
-    /// A query said 0 or 1.
-    pub waiting: bool,
-    /// A trusted callback claimed 2.
-    pub approved: bool,
-    /// A trusted callback claimed 3.
-    pub rejected: bool,
-}
-
-/// How long after an application the query may still show the verdict of the round before. The provider does not say;
-/// its own first retries end after 47 s, and its next one comes after an hour: whatever lags longer is an outage.
-const OLD_SHOWS_FOR: Duration = Duration::from_secs(3600);
-
-/// An application of ours whose result is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Application {
-    /// When it was sent.
-    pub at: Timestamp,
-    /// How it stands.
-    pub state: ApplicationState,
-    /// What has been heard of it.
-    pub heard: Heard,
-}
-
-impl Application {
-    /// Whether something says that a verdict with this status is this application's own.
-    const fn is_borne_out(&self, status: &Status) -> bool {
-        self.heard.waiting
-            || match status {
-                Status::Approved => self.heard.approved,
-                Status::Rejected => self.heard.rejected,
-                Status::Pending | Status::UnderReview | Status::Unknown(_) => false,
-            }
-    }
-
-    /// Takes in what a query said of the user.
-    fn queried(self, verdict: &Verdict) -> Option<Self> {
-        let status = verdict.status();
-        if status.is_final() {
-            return None;
-        }
-        if !status.is_waiting() {
-            return Some(self);
-        }
-        let heard = Heard {
-            waiting: true,
-            ..self.heard
-        };
-        // Under review, so it arrived, whatever became of the answer to it.
-        Some(Self {
-            state: ApplicationState::Accepted,
-            heard,
-            ..self
-        })
-    }
 }
 
 /// What a verdict is to a user of whom something is known already.

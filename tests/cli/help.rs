@@ -59,10 +59,9 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret
       callback-url  Print the callBackUrl to give to Vexora; it contains the token
-      backup        Copy the whole store to a file while the service runs; it is read back before it
-                    has its name
-      export        Print everything in the store as JSON Lines while the service runs
-                    (docs/export.md)
+      backup        Copy the whole store to a file while the service runs; it is read back before it has
+                    its name
+      export        Print everything in the store as JSON Lines while the service runs (docs/export.md)
       restore       Make a store from a backup, in an empty data directory; without the service
       verify-store  Read the whole store and say what is wrong with it; without the service
       compact       Give the room of what was deleted back to the disk; without the service

@@ -171,13 +171,20 @@ async fn happens(world: &mut World, truth: &mut Truth, what: &Happening) {
             world.watch(&[USERS[index]]).await;
             truth.known.insert(USERS[index], true);
         }
-        Happening::Query(trouble) => world.faults(|faults| match trouble {
-            Trouble::None => {}
-            Trouble::Down => faults.query_500 = true,
-            Trouble::NotJson => faults.query_not_json = true,
-            Trouble::WrongCode => faults.query_wrong_code = true,
-            Trouble::Lags(by) => faults.query_lag = secs(by),
-        }),
+        Happening::Query(trouble) => {
+            if let Trouble::Lags(by) = trouble {
+                // The lag counts from the decision: turned on soon after one it would take back what was shown, and
+                // a status that goes back to waiting and forth again is a new round (contract §5).
+                world.pass(secs(by + 1), secs(60)).await;
+            }
+            world.faults(|faults| match trouble {
+                Trouble::None => {}
+                Trouble::Down => faults.query_500 = true,
+                Trouble::NotJson => faults.query_not_json = true,
+                Trouble::WrongCode => faults.query_wrong_code = true,
+                Trouble::Lags(by) => faults.query_lag = secs(by),
+            });
+        }
         Happening::ReceiverRefuses(refuses) => world.receiver.refuse(refuses),
         Happening::Pass(time) => world.pass(secs(time), secs(time.div_ceil(4))).await,
         Happening::Restart => world.restart().await,
