@@ -98,7 +98,8 @@ impl Service {
         if (200..300).contains(&status) {
             return Ok(said);
         }
-        let detail = said["detail"].as_str().unwrap_or("it did not say why");
+        let detail = said.get("detail").and_then(Value::as_str);
+        let detail = detail.unwrap_or("it did not say why");
         Err(anyhow::anyhow!("the service answered {status}: {detail}").into())
     }
 }
@@ -109,11 +110,15 @@ fn service(file: Option<PathBuf>) -> Result<Service, Failure> {
 }
 
 fn word<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key].as_str().unwrap_or("-")
+    value.get(key).and_then(Value::as_str).unwrap_or("-")
+}
+
+fn number_at(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }
 
 fn endpoint_line(one: &Value) -> String {
-    let orphaned = if one["orphaned"] == json!(true) {
+    let orphaned = if one.get("orphaned") == Some(&Value::Bool(true)) {
         "  (not in the configuration)"
     } else {
         ""
@@ -122,7 +127,7 @@ fn endpoint_line(one: &Value) -> String {
         "{:<24} {:<7} {:>8} pending  since {}{orphaned}",
         word(one, "name"),
         word(one, "state"),
-        one["pending"].as_u64().unwrap_or(0),
+        number_at(one, "/pending"),
         word(one, "since"),
     )
 }
@@ -130,9 +135,8 @@ fn endpoint_line(one: &Value) -> String {
 /// `endpoints`.
 pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
     let said = service(file)?.call("GET", "/endpoints", &Value::Null)?;
-    let none = Vec::new();
-    let all = said["endpoints"].as_array().unwrap_or(&none);
-    let lines: Vec<String> = all.iter().map(endpoint_line).collect();
+    let all = said.get("endpoints").and_then(Value::as_array);
+    let lines: Vec<String> = all.into_iter().flatten().map(endpoint_line).collect();
     output.value(&said, &lines.join("\n"));
     Ok(())
 }
@@ -199,7 +203,7 @@ pub(super) fn replay(
     let service = service(file)?;
     let path = format!("/endpoints/{}/replay", escaped(&args.endpoint));
     let counted_first = service.call("POST", &path, &body)?;
-    let total = counted_first["total"].as_u64().unwrap_or(0);
+    let total = number_at(&counted_first, "/total");
     let number = counted(usize::try_from(total).unwrap_or(usize::MAX), "event");
     let would = format!("{} would be told again of {number}", args.endpoint);
     if args.dry_run {
@@ -209,9 +213,11 @@ pub(super) fn replay(
     if !args.yes && !agreed(&would, output)? {
         return Err(Failure::Said);
     }
-    body["dry_run"] = json!(false);
+    if let Some(dry_run) = body.get_mut("dry_run") {
+        *dry_run = json!(false);
+    }
     let said = service.call("POST", &path, &body)?;
-    let id = said["replay"]["id"].as_u64().unwrap_or(0);
+    let id = number_at(&said, "/replay/id");
     let text = format!("replay {id}: {} is told again of {number}", args.endpoint);
     output.value(&said, &text);
     Ok(())

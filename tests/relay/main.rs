@@ -21,6 +21,7 @@ mod isolation;
 mod kit;
 mod lanes;
 mod limits;
+mod official;
 mod ordering;
 mod replay;
 mod retries;

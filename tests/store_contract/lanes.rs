@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vexora_relay::domain::{Delivery, EndpointName, EventId, Outcome, Timestamp};
+use vexora_relay::domain::{Delivery, EndpointName, EventId, Outcome, ReplayOrder, Timestamp};
 use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
 use vexora_relay::store::{DeliveryClaim, Lane, Store};
 
-use super::{Bench, Opener, at, heard, merchant, refused, user};
+use super::{Bench, Opener, at, heard, merchant, refused, routing, user};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -34,6 +34,7 @@ enum Step {
     Discard {
         which: prop::sample::Index,
     },
+    Replay,
     Restart,
 }
 
@@ -54,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Resume),
         1 => which().prop_map(|which| Step::Retry { which }),
         1 => which().prop_map(|which| Step::Discard { which }),
+        1 => Just(Step::Replay),
         1 => Just(Step::Restart),
     ]
 }
@@ -151,9 +153,30 @@ impl Run {
                 let discarded = self.store().discard(event, &self.endpoint, self.now).await;
                 let _may_be_refused = discarded.expect("works");
             }
+            Step::Replay => self.replay().await,
             Step::Restart => self.bench.restart().await,
             Step::Ends { .. } | Step::Retry { .. } | Step::Discard { .. } => {}
         }
+    }
+
+    /// Everything that is settled is told again.
+    async fn replay(&self) {
+        let order = ReplayOrder {
+            endpoint: self.endpoint.clone(),
+            since: at(0),
+            until: self.now.plus(Duration::from_secs(1)),
+            kinds: vec![],
+            states: vec![],
+        };
+        let store = self.store();
+        let total = store.count_replay(&order, routing()).await.expect("counts");
+        let begun = store.begin_replay(order, total, self.now).await;
+        let mut replay = begun.expect("begins");
+        while replay.progress.is_running() {
+            let part = store.advance_replay(replay.id, 3, self.now, routing());
+            replay = part.await.expect("goes on").expect("is there");
+        }
+        assert_eq!(replay.done, total, "counted is what is done");
     }
 
     /// Whoever is told that something is due finds something, or is not told so again.

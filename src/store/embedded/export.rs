@@ -13,7 +13,7 @@ use super::codec::{self, Record};
 use super::engine::Engine;
 use crate::domain::{
     Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, OperationalEvent,
-    QueryFailure, UserState, Verification, VerificationState, VerifyPhase,
+    QueryFailure, Replay, UserState, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{QueryRecord, StoreError};
 
@@ -28,7 +28,8 @@ pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreEr
         + each::<QueryRecord>(engine, out, query)?
         + each::<Event>(engine, out, event)?
         + each::<Delivery>(engine, out, delivery)?
-        + each::<Attempt>(engine, out, attempt)?)
+        + each::<Attempt>(engine, out, attempt)?
+        + each::<Replay>(engine, out, replay)?)
 }
 
 fn each<R: Record>(
@@ -93,6 +94,18 @@ fn word(value: impl std::fmt::Debug) -> String {
         word.push(letter.to_ascii_lowercase());
     }
     word
+}
+
+fn replay(_: &[u8], replay: Replay) -> Value {
+    let order = replay.order;
+    json!({
+        "kind": "replay", "id": replay.id, "endpoint": order.endpoint.to_string(),
+        "since": order.since.to_string(), "until": order.until.to_string(),
+        "types": order.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
+        "states": order.states.iter().map(|state| state.as_str()).collect::<Vec<_>>(),
+        "ordered": replay.ordered.to_string(), "total": replay.total, "done": replay.done,
+        "state": replay.progress.as_str(),
+    })
 }
 
 fn callback(_: &[u8], callback: Callback) -> Value {

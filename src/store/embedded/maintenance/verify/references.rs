@@ -3,8 +3,8 @@
 
 use super::VerifyReport;
 use crate::domain::{
-    Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, UserState,
-    Verification,
+    Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, Health, Replay,
+    UserState, Verification,
 };
 use crate::store::embedded::codec::{self, Record};
 use crate::store::embedded::engine::Engine;
@@ -28,6 +28,8 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         vec![(tree, index)]
     });
     each::<UserState>(engine, report, |_, _| Vec::new());
+    each::<Health>(engine, report, |_, _| Vec::new());
+    each::<Replay>(engine, report, |_, _| Vec::new());
     each::<QueryRecord>(engine, report, |_, _| Vec::new());
     each::<Verification>(engine, report, |running, key| {
         let user = key.split_first_chunk::<10>().and_then(|(merchant, user)| {
