@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::SystemTime;
 
-use vexora_relay::domain::{Status, Timestamp};
+use vexora_relay::clock::{Clock, SystemClock};
+use vexora_relay::domain::Status;
 
 use crate::kit::{Request, Setup, Sink, WHSEC, merchant, user};
 
@@ -76,9 +76,7 @@ async fn webhook() -> Request {
         .endpoint("ledger", &sink.url(), &secrets)
         .start()
         .await;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = u64::try_from(now.unwrap().as_millis()).unwrap();
-    relay.clock.advance_to(Timestamp::from_millis(now));
+    relay.clock.advance_to(SystemClock.now());
     let reason = Some("書類が不鮮明です \u{1f4c4}");
     relay
         .sandbox
