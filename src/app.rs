@@ -123,7 +123,8 @@ impl App {
         for server in servers {
             listeners.push(server.handle());
             let (cancel, failed) = (cancel.clone(), Arc::clone(&listener_failed));
-            tracker.spawn(async move {
+            // Not among the work that a stop waits for: each is stopped by its handle, in its turn.
+            TaskTracker::new().spawn(async move {
                 if let Err(error) = server.await {
                     tracing::error!(%error, "a listener ended; stopping");
                     failed.store(true, Ordering::Relaxed);
@@ -229,8 +230,10 @@ impl Running {
     #[allow(clippy::disallowed_methods, reason = "grace is real time")]
     pub async fn stop(self) -> Result<(), StoreError> {
         self.readiness.stopping();
-        let listeners = self.listeners.iter().map(|handle| handle.stop(true));
-        futures_util::future::join_all(listeners).await;
+        let (operators, callbacks) = (self.listeners.first(), self.listeners.get(1));
+        if let Some(public) = callbacks {
+            public.stop(true).await;
+        }
         self.cancel.cancel();
         self.tracker.close();
         if tokio::time::timeout(WORK_GRACE, self.tracker.wait())
@@ -241,6 +244,10 @@ impl Running {
                 cut_off = self.tracker.len(),
                 "attempts still under way are cut off; they are made again at the next start"
             );
+        }
+        // Last, so that whoever asks is told why no callbacks are taken.
+        if let Some(admin) = operators {
+            admin.stop(true).await;
         }
         self.store.close().await
     }

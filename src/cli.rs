@@ -66,6 +66,8 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Runs the program: parses the command line, does it, and says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
+    // What is made from here on holds personal data: it is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = Args::parse();
     let output = Output { json: args.json };
     let result = match args.verb {

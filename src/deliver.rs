@@ -121,7 +121,7 @@ impl Deliverer {
         };
         match self.parts.store.record_attempt(claim, report).await {
             Ok(Some(recorded)) => {
-                log(&claim.delivery, &outcome, &recorded.delivery, took);
+                log(&claim.delivery, &outcome, &recorded, took);
                 self.take_in(&recorded, &outcome, now);
             }
             Ok(None) => tracing::warn!(
@@ -175,7 +175,8 @@ impl Deliverer {
     }
 }
 
-fn log(delivery: &Delivery, outcome: &Outcome, after: &Delivery, took: Duration) {
+fn log(delivery: &Delivery, outcome: &Outcome, recorded: &AttemptRecorded, took: Duration) {
+    let after = &recorded.delivery;
     let (event, endpoint, attempt) = (delivery.event, &delivery.endpoint, delivery.attempts);
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let status = outcome.status;
@@ -188,6 +189,10 @@ fn log(delivery: &Delivery, outcome: &Outcome, after: &Delivery, took: Duration)
         DeliveryState::Abandoned { reason, .. } => tracing::error!(
             %event, %endpoint, attempt, status, took_ms, outcome = class, reason = reason.as_str(),
             "delivery to {endpoint} abandoned after {attempt} attempts; it is kept and can be retried"
+        ),
+        DeliveryState::Waiting { .. } if recorded.held => tracing::warn!(
+            %event, %endpoint, attempt, status, took_ms, outcome = class, detail = outcome.detail,
+            "delivery to {endpoint} failed and is held until the endpoint is up"
         ),
         DeliveryState::Waiting { due } | DeliveryState::Delivering { until: due } => {
             tracing::warn!(

@@ -6,6 +6,7 @@
 pub mod admin;
 mod callback;
 pub mod client;
+mod crowd;
 mod edge;
 mod limit;
 pub mod listener;

@@ -148,6 +148,8 @@ pub struct AttemptRecorded {
     pub change: HealthChange,
     /// Whether the endpoint is paused.
     pub paused: Option<Pause>,
+    /// Whether the endpoint is down or paused: what is pending waits for it.
+    pub held: bool,
 }
 
 /// Why an operator's wish for one delivery was not carried out. Nothing changed.

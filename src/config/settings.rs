@@ -63,6 +63,7 @@ impl Config {
     pub fn is_loopback_only(&self) -> bool {
         let loopback = |url: &str| Url::parse(url).is_ok_and(|url| is_loopback(&url));
         self.server.listen.is_loopback()
+            && self.server.public_url.as_deref().is_none_or(loopback)
             && self.admin.listen.is_loopback()
             && self.merchants.iter().all(|m| loopback(self.base_url_of(m)))
             && self.endpoints.iter().all(|e| is_loopback(&e.url))

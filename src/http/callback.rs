@@ -17,6 +17,7 @@ use crate::domain::{Arrival, Trust};
 use crate::receive::Door;
 
 use super::client::Client;
+use super::crowd::Place;
 use super::edge::{Edge, Rules};
 use super::problem::Problem;
 use super::reading;
@@ -47,6 +48,9 @@ pub(super) async fn answer(
     payload: web::Payload,
     edge: web::Data<Edge>,
 ) -> HttpResponse<Holding> {
+    if let Some(place) = req.conn_data::<Place>() {
+        place.has_request();
+    }
     let mut payload = payload.into_inner();
     let rules = edge.rules();
     let client = edge.client(&req, &rules);

@@ -88,6 +88,11 @@ impl fmt::Debug for Edge {
 }
 
 impl Edge {
+    /// Whether an address is a trusted proxy's: many clients' connections come from it.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        client::within(&self.rules().trusted_proxies, address)
+    }
+
     pub(super) fn new(
         settings: &ServerSettings,
         receiver: Arc<Receiver>,

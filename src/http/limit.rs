@@ -82,12 +82,7 @@ impl Limiter {
         let Some(client) = client else {
             return Key::Local;
         };
-        let address = match client {
-            IpAddr::V4(_) => client,
-            IpAddr::V6(address) => {
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
-            }
-        };
+        let address = network_of(client);
         if self.full.load(Ordering::Relaxed) {
             Key::Shared(self.hash.hash_one(address) % SHARED)
         } else {
@@ -100,6 +95,16 @@ impl Limiter {
             self.allowances.retain_recent();
             let full = self.allowances.len() >= self.most;
             self.full.store(full, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the /64 of an IPv6 address.
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
         }
     }
 }

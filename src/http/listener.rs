@@ -18,6 +18,7 @@ use crate::config::settings::{Listen, ServerSettings};
 use crate::receive::Receiver;
 
 use super::callback::{self, Connected};
+use super::crowd::{Crowd, Patience};
 use super::edge::Edge;
 use super::sockets::{self, BindError, Opened};
 use super::tls::{self, Certificate};
@@ -97,13 +98,23 @@ impl PublicListener {
     /// The socket or the workers' threads cannot be used.
     pub fn run(self, workers: usize, grace: Duration) -> Result<Server, BindError> {
         let edge = web::Data::from(Arc::clone(&self.edge));
+        let edge_of_connections = Arc::clone(&self.edge);
+        let crowd = Arc::new(Crowd::default());
+        let patience = Patience {
+            first: self.request_timeout + LINGER,
+            next: KEEP_ALIVE + self.request_timeout,
+        };
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(edge.clone())
                 .default_service(web::to(callback::answer))
         })
-        .on_connect(|_io, connection| {
+        .on_connect(move |io, connection| {
             connection.insert(Connected::now());
+            let trusted = |address| edge_of_connections.trusts(address);
+            if let Some(place) = crowd.take_in(io, patience, trusted) {
+                connection.insert(place);
+            }
         })
         .workers(workers.max(1))
         .max_connections(MAX_CONNECTIONS)

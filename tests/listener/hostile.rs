@@ -133,7 +133,7 @@ async fn a_crowd_of_idle_and_slow_connections_delays_nobody() {
     let relay = listening(server_settings()).await;
     let mut crowd = Vec::new();
     for _ in 0..500 {
-        crowd.push(relay.connect().await);
+        crowd.push(relay.connect_from("127.0.0.2").await);
     }
     let mut slow = Vec::new();
     for _ in 0..30 {
@@ -156,6 +156,47 @@ async fn a_crowd_of_idle_and_slow_connections_delays_nobody() {
         }
     }
     assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn one_address_takes_a_small_part_of_the_places_and_the_rest_is_closed_at_once() {
+    let mut settings = server_settings();
+    // Longer than the test waits for anything: what is closed here is not closed for its silence.
+    settings.request_timeout = Duration::from_secs(60);
+    let relay = listening(settings).await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(relay.connect_from("127.0.0.3").await);
+    }
+    // Those beyond 256 see their end; the order in which two threads take them in is not ours.
+    let ends = crowd
+        .into_iter()
+        .map(|mut wire| async move { wire.ended_within(Duration::from_secs(5)).await });
+    let closed = futures_util::future::join_all(ends)
+        .await
+        .into_iter()
+        .filter(|ended| *ended)
+        .count();
+    assert_eq!(closed, 44);
+    assert_eq!(
+        relay.post_callback(&callback_path(), "{}").await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_may_have_many_connections() {
+    let mut settings = server_settings();
+    settings.request_timeout = Duration::from_secs(60);
+    settings.trusted_proxies = vec!["127.0.0.4/32".parse().expect("a network")];
+    let relay = listening(settings).await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(relay.connect_from("127.0.0.4").await);
+    }
+    let mut last = crowd.pop().expect("one");
+    last.send(post(&callback_path(), "", "{}")).await;
+    assert_eq!(last.answer().await.status, 200);
 }
 
 #[tokio::test]

@@ -120,6 +120,14 @@ impl Listening {
         )
     }
 
+    /// A connection that comes from another of this machine's own addresses.
+    pub async fn connect_from(&self, source: &str) -> Wire<TcpStream> {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let source = format!("{source}:0").parse().expect("an address");
+        socket.bind(source).expect("one of our own addresses");
+        Wire::new(socket.connect(self.address()).await.expect("a connection"))
+    }
+
     /// Sends one request on a connection of its own.
     pub async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut wire = self.connect().await;

@@ -56,6 +56,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         sent.expect("the other side takes it")
     }
 
+    /// Whether the other side closes within this time, without a word.
+    pub async fn ended_within(&mut self, time: Duration) -> bool {
+        let mut byte = [0];
+        let read = timeout(time, self.0.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
+
     pub async fn answer(&mut self) -> Answer {
         self.read_answer(true).await
     }

@@ -64,6 +64,7 @@ pub(super) fn record(
         delivery: after,
         change,
         paused: health.paused,
+        held: health.holds(),
     }))
 }
 
