@@ -91,7 +91,13 @@ impl Run {
     }
 
     async fn claim(&mut self, limit: usize) -> usize {
+        let health = self.store().health(&self.endpoint).await.expect("reads");
         let claims = self.bench.claim_for("ledger", self.now, limit).await;
+        if health.paused.is_some() {
+            assert_eq!(claims.len(), 0, "went out to a paused endpoint");
+        } else if health.holds() {
+            assert!(claims.len() <= 1, "more than a probe went out");
+        }
         for claim in &claims {
             let Some((_, name)) = &claim.delivery.line else {
                 continue;
