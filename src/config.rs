@@ -19,6 +19,7 @@ mod secrets;
 mod sections;
 pub mod settings;
 mod spelling;
+mod transport;
 mod values;
 
 use std::ffi::OsString;

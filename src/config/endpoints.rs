@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use reqwest::header::HeaderName;
 
-use super::addresses::{UrlRules, http_url, proxy};
-use super::files::{self, Pem};
+use super::addresses::{UrlRules, http_url};
 use super::merchants::merchant_no;
 use super::problems::Fault;
 use super::reader::{Node, Section};
 use super::secrets::{self, Plain};
-use super::settings::{EndpointSettings, PayloadFormat, Rate, TransportSettings};
+use super::settings::{EndpointSettings, PayloadFormat, Rate};
 use super::spelling::nearest;
+use super::transport::transport;
 use super::values::{
     DAY, HOUR, LEAST_TIMEOUT, MILLI, MINUTE, SECOND, choice, count, duration, jitter, rate,
     schedule,
@@ -339,16 +339,6 @@ fn header_name(written: &str) -> Result<String, Fault> {
     Ok(name.to_owned())
 }
 
-fn transport(section: &Section<'_>) -> TransportSettings {
-    let proxy = section.optional("proxy", proxy);
-    TransportSettings {
-        ca: section.optional("ca", |node| files::pem(node, Pem::Certificate)),
-        client_identity: files::identity(section, "client_cert", "client_key"),
-        public_only: public_only(section, proxy.is_some()),
-        proxy,
-    }
-}
-
 fn expected_body(node: &Node<'_>) -> Option<String> {
     let expected = format!("a text of 1 to {LONGEST_EXPECTED_BODY} bytes");
     node.text(&expected, |text| match text {
@@ -360,20 +350,6 @@ fn expected_body(node: &Node<'_>) -> Option<String> {
         )),
         _ => Ok(text.to_owned()),
     })
-}
-
-/// Whether `allow_private` is false.
-fn public_only(section: &Section<'_>, proxied: bool) -> bool {
-    let public_only = !section.or("allow_private", true, Node::boolean);
-    if let Some(node) = section
-        .get("allow_private")
-        .filter(|_| public_only && proxied)
-    {
-        let found = "is false where a proxy resolves the name and makes the connection";
-        let hint = "let the proxy refuse private addresses, or leave out one of the two";
-        node.fault(Fault::new(found, "true, or no proxy").hint(hint));
-    }
-    public_only
 }
 
 #[cfg(test)]
