@@ -203,7 +203,10 @@ impl Client {
         let sent = request.send().await;
         let mut response = sent.map_err(|error| DownloadError::Send(SendError::of(&error)))?;
         let status = response.status().as_u16();
-        while status == 200 {
+        if status != 200 {
+            return Ok(status);
+        }
+        loop {
             let chunk = tokio::time::timeout(STALLED, response.chunk()).await;
             let stalled = |_| {
                 let detail = "nothing came for a minute".to_owned();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::output::{Output, counted};
 use super::{Failure, block_on, load, query};
 use crate::config::settings::{Config, EndpointSettings, MerchantSettings};
-use crate::domain::{Answer, QueryFailure, UserId};
+use crate::domain::{Answer, QueryFailure, Secret, Secrets, UserId};
 use crate::outbound::{Client, ClientSettings, PublicRoots};
 
 /// A user that nobody has: whatever Vexora says of it, it has read our request and checked our sign.
@@ -17,10 +17,29 @@ const PROBE_USER: &str = "vexora-relay-check";
 /// Somebody waits at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    Ok,
+    /// Reached, but it cannot be told whether all is well.
+    Unsure,
+    Failed,
+}
+
+impl Tried {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unsure => "unsure",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One thing that was tried.
 struct Finding {
     what: String,
-    ok: bool,
+    result: Tried,
     detail: String,
 }
 
@@ -34,7 +53,10 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
     } else {
         Vec::new()
     };
-    let failed = findings.iter().filter(|finding| !finding.ok).count();
+    let failed = findings
+        .iter()
+        .filter(|finding| finding.result == Tried::Failed)
+        .count();
     let value = json!({
         "config": file.display().to_string(),
         "merchants": config.merchants.len(),
@@ -50,8 +72,8 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
         counted(config.warnings.len(), "warning")
     );
     for finding in &findings {
-        let mark = if finding.ok { "ok  " } else { "FAIL" };
-        text.push_str(&format!("\n{mark} {}: {}", finding.what, finding.detail));
+        let mark = finding.result.word();
+        text.push_str(&format!("\n{mark:6} {}: {}", finding.what, finding.detail));
     }
     output.value(&value, &text);
     if failed > 0 {
@@ -66,7 +88,7 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
 
 impl Finding {
     fn json(&self) -> Value {
-        json!({ "what": self.what, "ok": self.ok, "detail": self.detail })
+        json!({ "what": self.what, "ok": self.result == Tried::Ok, "result": self.result.word(), "detail": self.detail })
     }
 }
 
@@ -84,21 +106,44 @@ async fn reach(config: &Config) -> Result<Vec<Finding>, Failure> {
 async fn ask_provider(config: &Config, merchant: &MerchantSettings) -> Result<Finding, Failure> {
     let user: UserId = PROBE_USER.parse()?;
     let queried = query::ask(config, merchant, &user).await?;
-    let (ok, detail) = match &queried.answer {
-        Answer::Verdict(_) => (true, "answered".to_owned()),
-        // It has no such user; the code tells a wrong sign from that, but its list is not published.
-        Answer::Failed(QueryFailure::Refused(code)) => (
-            true,
+    let (result, detail) = match &queried.answer {
+        Answer::Verdict(_) => (Tried::Ok, "answered".to_owned()),
+        Answer::Failed(QueryFailure::Refused(code)) => doubt(config, merchant, &user, code).await?,
+        Answer::Failed(failure) => (Tried::Failed, failure.to_string()),
+    };
+    let what = format!("Vexora for merchant {}", merchant.merchant_no);
+    Ok(Finding {
+        what,
+        result,
+        detail,
+    })
+}
+
+/// It declined a user that nobody has. Its codes are not published, so whether it did for the user or for the sign is
+/// told by asking once more with a secret that is wrong on purpose.
+async fn doubt(
+    config: &Config,
+    merchant: &MerchantSettings,
+    user: &UserId,
+    code: &str,
+) -> Result<(Tried, String), Failure> {
+    let wrong = Secrets::new(Secret::new("wrong on purpose"), vec![]);
+    let other = MerchantSettings {
+        app_secret: wrong,
+        ..merchant.clone()
+    };
+    let queried = query::ask(config, &other, user).await?;
+    Ok(match queried.answer {
+        Answer::Failed(QueryFailure::Refused(other)) if other != code => (
+            Tried::Ok,
+            format!("answered; it knows the app secret from a wrong one ({code:?}, not {other:?})"),
+        ),
+        _ => (
+            Tried::Unsure,
             format!(
-                "answered with code {code:?} for a user that does not exist; if that code speaks of the sign, the app secret is wrong"
+                "answered with code {code:?}, and the same to a secret that is wrong on purpose: the app secret may be wrong; try `query` with a real user"
             ),
         ),
-        Answer::Failed(failure) => (false, failure.to_string()),
-    };
-    Ok(Finding {
-        what: format!("Vexora for merchant {}", merchant.merchant_no),
-        ok,
-        detail,
     })
 }
 
@@ -119,7 +164,7 @@ async fn connect(endpoint: &EndpointSettings) -> Finding {
         Err(error) => {
             return Finding {
                 what,
-                ok: false,
+                result: Tried::Failed,
                 detail: error.to_string(),
             };
         }
@@ -130,12 +175,12 @@ async fn connect(endpoint: &EndpointSettings) -> Finding {
     {
         Ok(status) => Finding {
             what,
-            ok: true,
+            result: Tried::Ok,
             detail: format!("reached (HEAD answered {status})"),
         },
         Err(error) => Finding {
             what,
-            ok: false,
+            result: Tried::Failed,
             detail: format!("{} ({})", error.detail, error.class.as_str()),
         },
     }

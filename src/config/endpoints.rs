@@ -3,8 +3,6 @@
 //! Each key of `[delivery]` may stand in an endpoint too: [`Delivery::read`] reads both, the one with the built-in
 //! defaults, the other with what the first gave.
 
-// long because: one table of the file, read from its first key to its last.
-
 use std::time::Duration;
 
 use reqwest::header::HeaderName;

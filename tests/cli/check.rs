@@ -63,11 +63,16 @@ fn online_asks_the_provider_and_connects_to_each_endpoint_without_delivering() {
     let tables = endpoint(&downstream.url);
     let place = Place::with(&config(&provider.sandbox.base_url(), &tables));
     let ended = place.run(&["check", "--online"]).with(0);
-    assert!(ended.out.contains("ok   Vexora for merchant 1027749636"));
-    assert!(ended.out.contains("ok   endpoint ledger"), "{}", ended.out);
+    assert!(ended.out.contains("ok     Vexora for merchant 1027749636"));
+    assert!(
+        ended.out.contains("ok     endpoint ledger"),
+        "{}",
+        ended.out
+    );
     let Arrived { method, body, .. } = downstream.next();
     assert_eq!((method.as_str(), body.len()), ("HEAD", 0));
-    assert_eq!(provider.sandbox.requests().query.len(), 1);
+    // Declined for the user, and for a sign that is wrong on purpose.
+    assert_eq!(provider.sandbox.requests().query.len(), 2);
 }
 
 #[test]
@@ -76,7 +81,11 @@ fn online_names_an_endpoint_that_nobody_answers_at_and_ends_with_1() {
     let tables = endpoint(&format!("http://{}/hooks", nobody()));
     let place = Place::with(&config(&provider.sandbox.base_url(), &tables));
     let ended = place.run(&["check", "--online"]).with(1);
-    assert!(ended.out.contains("FAIL endpoint ledger"), "{}", ended.out);
+    assert!(
+        ended.out.contains("failed endpoint ledger"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.contains("(connect)"), "{}", ended.out);
     let json = place.run(&["check", "--online", "--json"]).with(1).json();
     assert_eq!(json["online"][0]["ok"], true);
@@ -89,7 +98,24 @@ fn online_says_when_the_provider_does_not_answer() {
     let place = Place::with(&config(&format!("http://{}/japan", nobody()), ""));
     let ended = place.run(&["check", "--online"]).with(1);
     assert!(
-        ended.out.contains("FAIL Vexora for merchant 1027749636"),
+        ended.out.contains("failed Vexora for merchant 1027749636"),
+        "{}",
+        ended.out
+    );
+}
+
+#[test]
+fn a_secret_that_is_treated_like_a_wrong_one_is_not_called_right() {
+    let provider = Provider::start();
+    let text = config(&provider.sandbox.base_url(), "").replace("s3cr3t", "mistyped");
+    let ended = Place::with(&text).run(&["check", "--online"]).with(0);
+    assert!(
+        ended.out.contains("unsure Vexora for merchant"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        ended.out.contains("the app secret may be wrong"),
         "{}",
         ended.out
     );

@@ -4,6 +4,14 @@
 //! and never a process that dies or panics of it. A file system of a few megabytes needs the right to mount; without
 //! it the tests say so and pass.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests, and the helpers of tests"
+)]
+
 #[path = "../cli/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line")]
 mod kit;
