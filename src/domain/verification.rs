@@ -165,7 +165,7 @@ impl Verification {
     ///
     /// One that anybody could have rung does not hurry what a trusted one started: forgeries for a known user could
     /// otherwise spend the merchant's query rate in the main lane. Anything else it hurries only as often as every
-    /// [`OPEN_PACE`], and it starts no schedule anew.
+    /// ten seconds, and it starts no schedule anew.
     #[must_use]
     pub fn joined(self, source: Source, trust: Trust, now: Timestamp) -> Self {
         let is_open = trust == Trust::Open;
