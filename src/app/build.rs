@@ -122,6 +122,7 @@ impl App {
             clock: Arc::clone(&deps.clock),
             entropy: Arc::clone(&deps.entropy),
             directory: config.store.path.clone(),
+            min_free: config.store.min_free,
             applications: Arc::clone(&applications),
             routing: Arc::clone(&routing),
         };

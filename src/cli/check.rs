@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::output::{Output, counted};
-use super::{Failure, block_on, load, query};
+use super::{Failure, block_on, config_file, query};
+use crate::config;
 use crate::config::settings::{Config, EndpointSettings, MerchantSettings};
 use crate::domain::{Answer, QueryFailure, Secret, Secrets, UserId};
 use crate::outbound::{Client, ClientSettings, PublicRoots};
@@ -44,7 +45,7 @@ struct Finding {
 }
 
 pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Result<(), Failure> {
-    let (file, config) = load(file)?;
+    let (file, config) = checked(file, output)?;
     for warning in &config.warnings {
         output.warning(warning);
     }
@@ -84,6 +85,30 @@ pub(super) fn run(file: Option<PathBuf>, online: bool, output: &Output) -> Resul
         return Err(Failure::Said);
     }
     Ok(())
+}
+
+/// The configuration; its problems are this verb's data, so with `--json` they are on stdout too.
+fn checked(file: Option<PathBuf>, output: &Output) -> Result<(PathBuf, Config), Failure> {
+    let file = config_file(file)?;
+    match config::load(&file) {
+        Ok(config) => Ok((file, config)),
+        Err(problems) => {
+            if output.json {
+                let all = problems.iter().map(|problem| {
+                    json!({
+                        "file": problem.file,
+                        "line": problem.line,
+                        "key": problem.key,
+                        "found": problem.found,
+                        "expected": problem.expected,
+                        "hint": problem.hint,
+                    })
+                });
+                output.value(&json!({ "problems": all.collect::<Vec<Value>>() }), "");
+            }
+            Err(Failure::Config(problems.to_string()))
+        }
+    }
 }
 
 impl Finding {

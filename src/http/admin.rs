@@ -52,6 +52,8 @@ pub struct AdminParts {
     pub entropy: Arc<dyn Entropy>,
     /// The data directory.
     pub directory: PathBuf,
+    /// Less free disk than this, in bytes, and callbacks are refused.
+    pub min_free: u64,
     /// Applications and watches.
     pub applications: Arc<Applications>,
     /// Replays.

@@ -120,3 +120,17 @@ fn a_secret_that_is_treated_like_a_wrong_one_is_not_called_right() {
         ended.out
     );
 }
+
+#[test]
+fn problems_are_data_where_json_is_asked_for() {
+    let place = Place::with("[server]\nlisten = 7\nack = \"\"\n");
+    let ended = place.run(&["check", "--json"]).with(78);
+    let problems = ended.json()["problems"].clone();
+    let problems = problems.as_array().unwrap();
+    assert!(problems.len() >= 3, "{problems:?}");
+    assert!(
+        problems.iter().any(|problem| problem["line"] == 2),
+        "{problems:?}"
+    );
+    assert!(ended.err.contains("error: "), "{}", ended.err);
+}

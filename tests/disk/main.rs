@@ -209,13 +209,19 @@ fn a_disk_that_is_low_refuses_callbacks_before_the_store_can_fail() {
     };
     let data = small.0.path().join("data");
     let place = Place::with(&config(&data, "8MiB"));
-    let (mut service, address) = serve(&place);
+    let mut service = Service::start(place.command(&["serve"]));
+    let said = service.ready();
+    let [address, admin] =
+        ["callbacks", "admin"].map(|name| said[name].as_str().unwrap().replace("http://", ""));
     post_until(&address, 200);
     let ballast = small.0.path().join("ballast");
     std::fs::write(&ballast, vec![1u8; 16 << 20]).unwrap();
     post_until(&address, 503);
+    let ready = "GET /readyz HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n";
+    assert_eq!(request(&admin, ready), 503, "not ready for callbacks");
     std::fs::remove_file(ballast).unwrap();
     post_until(&address, 200);
+    assert_eq!(request(&admin, ready), 200);
     assert_eq!(service.stop(Signal::TERM), Some(0));
 }
 

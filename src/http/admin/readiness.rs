@@ -39,7 +39,13 @@ impl Readiness {
 }
 
 pub(super) async fn answer(parts: web::Data<AdminParts>) -> HttpResponse {
-    let reasons = parts.readiness.reasons();
+    let mut reasons = parts.readiness.reasons();
+    // Asked anew each time: the store itself looks only when it has something to write.
+    let free = rustix::fs::statvfs(&parts.directory);
+    let free = free.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    if free < parts.min_free.max(1) {
+        reasons.push("disk_low");
+    }
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
