@@ -107,6 +107,19 @@ pub struct AnswerRecorded {
     pub newly_stuck: bool,
 }
 
+/// How far a walk over a lane has come; the store alone knows what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HastenFrom(pub(crate) Vec<u8>);
+
+/// A step of the walk that hastens a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hastened {
+    /// How many were moved.
+    pub moved: usize,
+    /// Where the next step begins; `None`: the walk is over.
+    pub next: Option<HastenFrom>,
+}
+
 /// A delivery to attempt: its lease is the caller's.
 #[derive(Clone, Debug)]
 pub struct DeliveryClaim {
@@ -272,9 +285,10 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Makes up to `limit` of a merchant's waiting verifications of this lane due now, those first whose turn would
-    /// come first; returns how many it moved. For when the provider is back: what failed with it does not wait out
-    /// its own schedule.
+    /// Looks at up to `limit` of a merchant's waiting verifications of this lane, and makes those due now that were not
+    /// asked about since `back`: they stand, class by class, in order of how long they have waited, whether they were
+    /// due already or not. For when the provider is back: what failed with it does not wait out its own schedule.
+    /// The walk begins without `from` and goes on with what the step before returned.
     ///
     /// # Errors
     /// The store failed; they come due by their own schedule.
@@ -282,9 +296,10 @@ pub trait Store: Send + Sync + 'static {
         &self,
         merchant: &MerchantNo,
         lane: VerifyLane,
-        now: Timestamp,
+        back: Timestamp,
+        from: Option<HastenFrom>,
         limit: usize,
-    ) -> Result<usize, StoreError>;
+    ) -> Result<Hastened, StoreError>;
 
     /// Claims up to `limit` deliveries of an endpoint that are due, the oldest due first, at most one per user line.
     ///

@@ -34,7 +34,7 @@ const LEASE_SLACK: Duration = Duration::from_secs(20);
 /// Of a merchant's query rate, the share that callbacks anybody could have sent may use.
 const OPEN_SHARE: u32 = 10;
 
-/// Verifications moved up in one transaction when the provider is back.
+/// Verifications looked at in one transaction when the provider is back.
 const HASTEN_BATCH: usize = 500;
 
 /// What may change while the relay runs.
@@ -210,32 +210,44 @@ impl Verifier {
         }
     }
 
-    /// The provider is back: nobody waits out a schedule that its absence made long.
-    async fn hasten_all(&self) {
+    /// The provider is back since `back`: nobody waits out a schedule that its absence made long.
+    async fn hasten_all(&self, back: Timestamp) {
         for merchant in self.parts.provider.merchants() {
             for lane in [VerifyLane::Main, VerifyLane::Open] {
-                let now = self.parts.clock.now();
-                loop {
-                    let store = &self.parts.store;
-                    match store
-                        .hasten_verifications(&merchant, lane, now, HASTEN_BATCH)
-                        .await
-                    {
-                        Ok(0) => break,
-                        Ok(_) => {}
-                        Err(error) => {
-                            tracing::error!(
-                                error = &error as &dyn std::error::Error,
-                                "verifications could not be moved up; they come by their own schedule"
-                            );
-                            break;
-                        }
-                    }
+                if let Err(error) = self.hasten_lane(&merchant, lane, back).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "verifications could not be moved up; they come by their own schedule"
+                    );
                 }
-                self.parts
-                    .store
-                    .signals()
-                    .ring(&Lane::Verify(merchant.clone(), lane));
+            }
+        }
+    }
+
+    async fn hasten_lane(
+        &self,
+        merchant: &MerchantNo,
+        lane: VerifyLane,
+        back: Timestamp,
+    ) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let mut from = None;
+        loop {
+            let step = store
+                .hasten_verifications(merchant, lane, back, from, HASTEN_BATCH)
+                .await?;
+            from = step.next;
+            if from.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn ring_all(&self) {
+        for merchant in self.parts.provider.merchants() {
+            for lane in [VerifyLane::Main, VerifyLane::Open] {
+                let lane = Lane::Verify(merchant.clone(), lane);
+                self.parts.store.signals().ring(&lane);
             }
         }
     }
@@ -271,7 +283,11 @@ impl Stage for Verifier {
         let is_probe = permits.first().is_some_and(QueryPermit::is_probe);
         if claims.is_empty()
             && is_probe
-            && store.hasten_verifications(merchant, lane, now, 1).await? > 0
+            && store
+                .hasten_verifications(merchant, lane, now, None, 1)
+                .await?
+                .moved
+                > 0
         {
             claims = store
                 .claim_verifications(merchant, lane, now, lease, 1)
@@ -324,9 +340,20 @@ impl Stage for Verifier {
             .await;
         drop((wire, slot));
         let down = Verification::blames_provider(&queried.answer);
-        let change = permit.answered(down, self.parts.clock.now());
-        self.record(&claim, queried.answer, began, queried.took)
-            .await;
+        let asked = claim.verification.asked.unwrap_or(began);
+        // Until all that waits stands in its order nothing else goes out: the probe's leave is held meanwhile.
+        let is_back = permit.is_probe() && !down;
+        let change = if is_back {
+            self.record(&claim, queried.answer, began, queried.took)
+                .await;
+            self.hasten_all(asked).await;
+            permit.answered(down, self.parts.clock.now())
+        } else {
+            let change = permit.answered(down, self.parts.clock.now());
+            self.record(&claim, queried.answer, began, queried.took)
+                .await;
+            change
+        };
         match change {
             BreakerChange::None => {}
             BreakerChange::Opened { since } => {
@@ -343,7 +370,11 @@ impl Stage for Verifier {
                 let address = provider.address().to_owned();
                 self.tell(OperationalEvent::ProviderRecovered { address, since })
                     .await;
-                self.hasten_all().await;
+                if !is_back {
+                    // Not a probe, but one that was out when the breaker opened.
+                    self.hasten_all(asked).await;
+                }
+                self.ring_all();
             }
         }
     }

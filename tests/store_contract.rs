@@ -618,10 +618,64 @@ async fn hastened_verifications_are_due_now(open: Opener) {
     assert!(bench.claim(VerifyLane::Main, at(10), 2).await.is_empty());
     let store = bench.store();
     let moved = store
-        .hasten_verifications(&merchant(), VerifyLane::Main, at(10), 10)
+        .hasten_verifications(&merchant(), VerifyLane::Main, at(11), None, 10)
+        .await
+        .expect("moves");
+    assert_eq!((moved.moved, moved.next), (2, None));
+    assert_eq!(bench.claim(VerifyLane::Main, at(11), 2).await.len(), 2);
+}
+
+async fn hastened_verifications_stand_in_order_of_how_long_they_have_waited(open: Opener) {
+    let bench = Bench::new(open);
+    let failed = || Answer::Failed(QueryFailure::Connect);
+    // Asked in vain: the oldest twice, whose turn is far away; the second once, due again after the three behind it.
+    bench.ring("oldest", SignCheck::Valid, true, at(0)).await;
+    let claim = bench.claim(VerifyLane::Main, at(0), 1).await.remove(0);
+    bench.answer(&claim, failed(), at(0)).await;
+    bench.ring("second", SignCheck::Valid, true, at(1)).await;
+    for (name, now) in [("third", 2), ("fourth", 3), ("fifth", 4)] {
+        bench.ring(name, SignCheck::Valid, true, at(now)).await;
+    }
+    for claim in &bench.claim(VerifyLane::Main, at(5), 2).await {
+        bench.answer(claim, failed(), at(5)).await;
+    }
+    bench
+        .ring("less trusted", SignCheck::Missing, true, at(0))
         .await;
-    assert_eq!(moved.expect("moves"), 2);
-    assert_eq!(bench.claim(VerifyLane::Main, at(10), 2).await.len(), 2);
+    let store = bench.store();
+    let (mut from, mut steps, mut moved) = (None, 0, 0);
+    loop {
+        let step = store
+            .hasten_verifications(&merchant(), VerifyLane::Main, at(20), from, 1)
+            .await
+            .expect("moves");
+        (from, steps, moved) = (step.next, steps + 1, moved + step.moved);
+        if from.is_none() {
+            break;
+        }
+        assert!(steps < 20, "the walk does not end");
+    }
+    assert_eq!(moved, 2, "the others stand where they belong");
+    let claims = bench.claim(VerifyLane::Main, at(20), 9).await;
+    let names: Vec<&str> = claims.iter().map(|claim| claim.user.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "oldest",
+            "second",
+            "third",
+            "fourth",
+            "fifth",
+            "less trusted"
+        ]
+    );
+    // Asked about since then: answered by the provider that is back, and left to its schedule.
+    bench.answer(&claims[0], failed(), at(20)).await;
+    let again = store
+        .hasten_verifications(&merchant(), VerifyLane::Main, at(20), None, 9)
+        .await
+        .expect("moves");
+    assert_eq!(again.moved, 0);
 }
 
 async fn after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest(open: Opener) {
@@ -1014,6 +1068,7 @@ macro_rules! store {
                 an_abandoned_delivery_is_kept_told_of_and_holds_up_nobody,
                 released_work_is_due_again_and_cost_nothing,
                 hastened_verifications_are_due_now,
+                hastened_verifications_stand_in_order_of_how_long_they_have_waited,
                 after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest,
                 an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
                 an_operator_can_retry_and_discard,

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(15);
 /// callback for an hour or, in the end, for good.
 const GAP: Duration = Duration::from_secs(45);
 
-/// Verifications moved up in one transaction.
+/// Verifications looked at in one transaction.
 const BATCH: usize = 500;
 
 /// Notes that we are alive until cancelled.
@@ -55,13 +55,17 @@ pub(super) async fn after_downtime(
         return Ok(0);
     }
     let mut moved = 0;
+    // Whoever was asked about in this very millisecond was so by the process that is gone.
+    let back = now.plus(Duration::from_millis(1));
     for merchant in merchants {
+        let mut from = None;
         loop {
-            let batch = store
-                .hasten_verifications(merchant, VerifyLane::Main, now, BATCH)
+            let step = store
+                .hasten_verifications(merchant, VerifyLane::Main, back, from, BATCH)
                 .await?;
-            moved += batch;
-            if batch == 0 {
+            moved += step.moved;
+            from = step.next;
+            if from.is_none() {
                 break;
             }
         }

@@ -325,16 +325,18 @@ impl Verification {
         }
     }
 
-    /// The provider is back: asked about at once, whatever its schedule says, those first who wait longest.
+    /// The provider is back since `back`: asked about at once, whatever its schedule says, in order of how long it
+    /// has waited. `None`: nothing changes, because it stands there already, is being asked about, or was since.
     #[must_use]
-    pub fn hastened(self) -> Self {
-        let state = match self.state {
-            VerificationState::Waiting { due } => VerificationState::Waiting {
-                due: due.min(self.since),
-            },
-            out @ VerificationState::Querying { .. } => out,
-        };
-        Self { state, ..self }
+    pub fn hastened(self, back: Timestamp) -> Option<Self> {
+        let is_answered = self.asked.is_some_and(|asked| asked >= back);
+        match self.state {
+            VerificationState::Waiting { due } if due > self.since && !is_answered => Some(Self {
+                state: VerificationState::Waiting { due: self.since },
+                ..self
+            }),
+            _ => None,
+        }
     }
 
     /// Whether a failed answer speaks of the provider as a whole.

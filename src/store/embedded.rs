@@ -56,8 +56,8 @@ use self::commit::{Committer, Parts};
 use self::engine::Engine;
 use self::images::Images;
 use super::{
-    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Pending,
-    Refused, Signals, Store, StoreError, Story, Told, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, HastenFrom,
+    Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, Told, VerifyClaim,
 };
 use crate::domain::{
     Application, Callback, Delivery, EndpointName, Event, EventId, Health, MerchantNo,
@@ -236,12 +236,13 @@ impl Store for SledStore {
         &self,
         merchant: &MerchantNo,
         lane: VerifyLane,
-        now: Timestamp,
+        back: Timestamp,
+        from: Option<HastenFrom>,
         limit: usize,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Hastened, StoreError> {
         let merchant = merchant.clone();
         self.committer
-            .submit(move |txn| verifying::hasten(txn, &merchant, lane, now, limit))
+            .submit(move |txn| verifying::hasten(txn, &merchant, lane, back, from.as_ref(), limit))
             .await
     }
 

@@ -91,6 +91,36 @@ async fn when_it_is_back_all_that_waits_goes_out_within_the_rate() {
 }
 
 #[tokio::test]
+async fn when_it_is_back_those_who_wait_longest_are_first() {
+    let world = noticed().await;
+    let mut names: Vec<String> = (0..8).map(|n| format!("u{n}")).collect();
+    // While it is down the earlier ones are asked in vain, are due later or overdue again; these never were.
+    for n in 0..12 {
+        let name = format!("v{n:02}");
+        world.set(&name, "2");
+        world.ring(&name, "2").await;
+        world.pass(secs(20), secs(1)).await;
+        names.push(name);
+    }
+    world.faults(|_| {});
+    world.pass(secs(90), secs(1)).await;
+    let heard = world.receiver.heard().into_iter();
+    let order: Vec<String> = heard
+        .filter(|told| told.kind == "kyc.approved")
+        .map(|told| told.user)
+        .collect();
+    assert_eq!(order.len(), 20);
+    // The first was the probe by which it was noticed; two may go out, and be told of, in the same second.
+    let probe = order.first().unwrap();
+    names.retain(|name| name != probe);
+    for (place, name) in order.iter().skip(1).enumerate() {
+        let right = names.iter().position(|other| other == name).unwrap();
+        assert!(place.abs_diff(right) <= 1, "{name} in {order:?}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn more_waiting_than_fit_one_batch_all_go_out_when_it_is_back() {
     let world = World::new().await;
     world.faults(|faults| faults.query_500 = true);

@@ -12,8 +12,8 @@ use vexora_relay::domain::{
     Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use vexora_relay::store::{
-    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Pending,
-    Refused, Signals, Store, StoreError, Story, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, HastenFrom,
+    Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, VerifyClaim,
 };
 
 type Failure = Box<dyn Fn() -> StoreError + Send>;
@@ -117,9 +117,10 @@ impl Store for RecordingStore {
         _: &MerchantNo,
         _: VerifyLane,
         _: Timestamp,
+        _: Option<HastenFrom>,
         _: usize,
-    ) -> Result<usize, StoreError> {
-        Ok(0)
+    ) -> Result<Hastened, StoreError> {
+        Ok(Hastened::default())
     }
 
     async fn claim_deliveries(

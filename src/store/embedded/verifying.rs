@@ -10,10 +10,12 @@ use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
     Answer, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent, QueryFailure,
-    ResultEvent, Settled, Stranger, Timestamp, UserState, Verification, VerificationState,
+    ResultEvent, Settled, Stranger, Timestamp, UserId, UserState, Verification, VerificationState,
     VerifyLane,
 };
-use crate::store::{AnswerRecorded, AnswerReport, QueryRecord, StoreError, VerifyClaim};
+use crate::store::{
+    AnswerRecorded, AnswerReport, HastenFrom, Hastened, QueryRecord, StoreError, VerifyClaim,
+};
 
 /// A lane's places in the order of claiming: run-out leases, then class by class.
 fn places(merchant: &MerchantNo, lane: VerifyLane) -> Vec<Vec<u8>> {
@@ -225,33 +227,54 @@ pub(super) fn release(
     )
 }
 
+/// A step of the walk over a lane's classes. What is moved goes to an earlier place, behind the walk, so that it ends.
 pub(super) fn hasten(
     txn: &mut Txn<'_>,
     merchant: &MerchantNo,
     lane: VerifyLane,
-    now: Timestamp,
+    back: Timestamp,
+    from: Option<&HastenFrom>,
     limit: usize,
-) -> Result<usize, StoreError> {
-    let mut moved = 0;
+) -> Result<Hastened, StoreError> {
+    let start = from.map_or(&[][..], |from| &from.0);
+    let mut hastened = Hastened::default();
+    let mut seen = 0;
     for class in keys::classes(lane) {
         let prefix = keys::verify_class_prefix(merchant, lane, *class);
-        // Those already due stand first and stay; what comes after them waits for its own schedule.
-        let mut from = prefix.clone();
-        let later = now.as_millis().saturating_add(1);
-        from.extend_from_slice(&later.to_be_bytes());
-        let open = limit.saturating_sub(moved);
-        for (key, _) in txn.first_from(Tree::VerifyDue, &from, &prefix, open)? {
-            let Some((due, user)) = keys::parse_verify_due(&prefix, &key) else {
-                continue;
-            };
-            let before: Option<Verification> = txn.get(&keys::user(merchant, &user))?;
-            let Some(before) = before.filter(|_| due > now) else {
-                continue;
-            };
-            let after = before.clone().hastened();
-            replace(txn, merchant, &user, Some(&before), Some(after))?;
-            moved += 1;
+        if keys::end_of(&prefix).is_some_and(|end| start >= end.as_slice()) {
+            continue;
+        }
+        let first = prefix.as_slice().max(start);
+        for (mut key, _) in txn.first_from(Tree::VerifyDue, first, &prefix, limit - seen)? {
+            seen += 1;
+            if let Some((_, user)) = keys::parse_verify_due(&prefix, &key) {
+                hastened.moved += usize::from(hasten_one(txn, merchant, &user, back)?);
+            }
+            // The least key after this one.
+            key.push(0);
+            hastened.next = Some(HastenFrom(key));
+        }
+        if seen == limit {
+            return Ok(hastened);
         }
     }
-    Ok(moved)
+    hastened.next = None;
+    Ok(hastened)
+}
+
+fn hasten_one(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    back: Timestamp,
+) -> Result<bool, StoreError> {
+    // A damaged or missing record is met, reported and put aside when its place is claimed.
+    let Ok(Some(before)) = txn.get::<Verification>(&keys::user(merchant, user)) else {
+        return Ok(false);
+    };
+    let Some(after) = before.clone().hastened(back) else {
+        return Ok(false);
+    };
+    replace(txn, merchant, user, Some(&before), Some(after))?;
+    Ok(true)
 }
