@@ -28,6 +28,7 @@ pub(super) struct Service {
     base: String,
     shown: String,
     token: Secret,
+    timeout: Duration,
 }
 
 /// What the service answered.
@@ -92,14 +93,23 @@ impl Service {
             base,
             shown,
             token,
+            timeout: TIMEOUT,
         })
+    }
+
+    /// Waits this long for an answer.
+    pub(super) fn patient(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Asks for what is at a path of `/api/v1`, given as its segments.
     pub(super) async fn get(&self, segments: &[&str]) -> Result<Answered, Failure> {
         let url = self.url(segments)?;
         let headers = self.headers();
-        let sent = self.client.get(&url, &headers, TIMEOUT, MAX_ANSWER).await;
+        let sent = self
+            .client
+            .get(&url, &headers, self.timeout, MAX_ANSWER)
+            .await;
         self.answered(sent)
     }
 
@@ -142,7 +152,7 @@ impl Service {
             url: &self.url(segments)?,
             headers,
             body: body.to_string().into_bytes(),
-            timeout: TIMEOUT,
+            timeout: self.timeout,
             read_at_most: MAX_ANSWER,
         };
         let sent = self.client.post(post).await;
@@ -195,7 +205,7 @@ impl Service {
             return Failure::Failed(anyhow::anyhow!(
                 "the service at {} did not answer within {} s",
                 self.shown,
-                TIMEOUT.as_secs()
+                self.timeout.as_secs()
             ));
         }
         Failure::Unreachable(format!(
