@@ -31,6 +31,7 @@ use crate::worker;
 pub use reload::Reloaded;
 use reload::Reloading;
 use stages::Stages;
+pub use stages::client_settings;
 
 /// How long requests under way may take to end once the listener stops: a durable accept takes milliseconds.
 const LISTENER_GRACE: Duration = Duration::from_secs(5);

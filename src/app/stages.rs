@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 
 use super::build::{BuildError, Deps};
 use crate::clock::Clock;
-use crate::config::settings::{Config, EndpointSettings, MerchantSettings, PayloadFormat, Rate};
+use crate::config::settings::{
+    Config, EndpointSettings, MerchantSettings, PayloadFormat, Rate, TransportSettings,
+};
 use crate::deliver::{Deliverer, DelivererParts, DelivererSettings, Sender, Target, WireFormat};
 use crate::domain::{MerchantNo, Pace, Routing, Secret, VerifyLane};
 use crate::outbound::{Client, ClientSettings, PublicRoots};
@@ -302,13 +304,10 @@ fn verifiers(
     Ok(verifiers)
 }
 
-fn deliverer_settings(
-    config: &Config,
-    endpoint: &EndpointSettings,
-    roots: &PublicRoots,
-) -> Result<DelivererSettings, BuildError> {
-    let transport = &endpoint.transport;
-    let settings = ClientSettings {
+/// The HTTP client that an endpoint's transport asks for.
+#[must_use]
+pub fn client_settings(transport: &TransportSettings) -> ClientSettings {
+    ClientSettings {
         ca: transport.ca.clone(),
         identity: transport
             .client_identity
@@ -316,10 +315,19 @@ fn deliverer_settings(
             .map(|files| (files.cert, files.key)),
         proxy: transport.proxy.clone(),
         public_only: transport.public_only,
-    };
-    let client = Client::new(&settings, roots).map_err(|source| BuildError::Client {
-        part: format!("endpoint {:?}", endpoint.name.as_str()),
-        source,
+    }
+}
+
+fn deliverer_settings(
+    config: &Config,
+    endpoint: &EndpointSettings,
+    roots: &PublicRoots,
+) -> Result<DelivererSettings, BuildError> {
+    let client = Client::new(&client_settings(&endpoint.transport), roots).map_err(|source| {
+        BuildError::Client {
+            part: format!("endpoint {:?}", endpoint.name.as_str()),
+            source,
+        }
     })?;
     let format = match endpoint.format {
         PayloadFormat::Standard => WireFormat::Standard,

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::output::{Output, counted};
 use super::{Failure, block_on, config_file, query};
+use crate::app;
 use crate::config;
 use crate::config::settings::{Config, EndpointSettings, MerchantSettings};
 use crate::domain::{Answer, QueryFailure, Secret, Secrets, UserId};
-use crate::outbound::{Client, ClientSettings, PublicRoots};
+use crate::outbound::{Client, PublicRoots};
 
 /// A user that nobody has: whatever Vexora says of it, it has read our request and checked our sign.
 const PROBE_USER: &str = "vexora-relay-check";
@@ -174,16 +175,7 @@ async fn doubt(
 
 async fn connect(endpoint: &EndpointSettings) -> Finding {
     let what = format!("endpoint {}", endpoint.name);
-    let transport = &endpoint.transport;
-    let settings = ClientSettings {
-        ca: transport.ca.clone(),
-        identity: transport
-            .client_identity
-            .clone()
-            .map(|files| (files.cert, files.key)),
-        proxy: transport.proxy.clone(),
-        public_only: transport.public_only,
-    };
+    let settings = app::client_settings(&endpoint.transport);
     let client = match Client::new(&settings, &PublicRoots::load()) {
         Ok(client) => client,
         Err(error) => {
