@@ -27,7 +27,7 @@ use crate::http::{BindError, PublicListener};
 use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
 use crate::verify::Applications;
-use crate::worker;
+use crate::worker::{self, Beats};
 pub use reload::Reloaded;
 use reload::Reloading;
 use stages::Stages;
@@ -48,6 +48,7 @@ const LISTENER_WORKERS: usize = 2;
 pub struct App {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    beats: Arc<Beats>,
     stages: Stages,
     public: PublicListener,
     admin: AdminListener,
@@ -70,6 +71,7 @@ pub enum Workers {
 /// The relay, running.
 pub struct Running {
     store: Arc<dyn Store>,
+    beats: Arc<Beats>,
     stages: Stages,
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
@@ -107,6 +109,12 @@ impl App {
         Arc::clone(&self.store)
     }
 
+    /// Whether the workers turn; they do once they are started.
+    #[must_use]
+    pub fn beats(&self) -> Arc<Beats> {
+        Arc::clone(&self.beats)
+    }
+
     /// Starts the listeners and, unless they are left to the caller, the workers.
     ///
     /// # Errors
@@ -134,15 +142,19 @@ impl App {
             });
         }
         if workers == Workers::Running {
-            self.stages.spawn(&self.clock, &cancel, &tracker);
+            let beats = &self.beats;
+            self.stages.spawn(&self.clock, beats, &cancel, &tracker);
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
-            tracker.spawn(heartbeat::run(store, clock, cancel.clone()));
+            let beat = beats.join("heartbeat".to_owned(), None);
+            tracker.spawn(heartbeat::run(store, clock, beat, cancel.clone()));
             let (replays, ending) = (Arc::clone(&self.replays), cancel.clone());
-            tracker.spawn(async move { replays.run(ending).await });
+            let beat = beats.join("replays".to_owned(), None);
+            tracker.spawn(async move { replays.run(beat, ending).await });
         }
         self.readiness.serving();
         Ok(Running {
             store: self.store,
+            beats: self.beats,
             stages: self.stages,
             readiness: self.readiness,
             applications: self.applications,
@@ -174,6 +186,12 @@ impl Running {
     #[must_use]
     pub fn store(&self) -> Arc<dyn Store> {
         Arc::clone(&self.store)
+    }
+
+    /// Whether the workers turn.
+    #[must_use]
+    pub fn beats(&self) -> Arc<Beats> {
+        Arc::clone(&self.beats)
     }
 
     /// Applications and watches.

@@ -7,7 +7,7 @@ mod attempt;
 mod payload;
 mod replay;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ pub struct Deliverer {
     ease: Mutex<Ease>,
     /// Attempts under way.
     out: AtomicUsize,
+    /// When it was last seen to be up again; milliseconds.
+    up_since: AtomicU64,
 }
 
 impl Deliverer {
@@ -80,6 +82,7 @@ impl Deliverer {
             pace: parts.pace.map(Mutex::new),
             ease: Mutex::default(),
             out: AtomicUsize::new(0),
+            up_since: AtomicU64::new(0),
             bell: parts
                 .store
                 .signals()
@@ -153,6 +156,7 @@ impl Deliverer {
                 "endpoint {endpoint} is down: its deliveries are held, one probe at a time goes out"
             ),
             HealthChange::Up { since } => {
+                self.up_since.store(now.as_millis(), Ordering::Relaxed);
                 tracing::info!(%endpoint, %since, "endpoint {endpoint} is up again: what was held goes out");
             }
         }
@@ -257,6 +261,18 @@ impl Stage for Deliverer {
             ),
             None => due,
         }))
+    }
+
+    async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        let health = self.parts.store.health(&self.parts.endpoint).await?;
+        if health.holds() {
+            return Ok(None);
+        }
+        let lane = Lane::Deliver(self.parts.endpoint.clone());
+        let due = self.parts.store.next_due(&lane).await?;
+        // What had to wait for the endpoint is late by its fault until then.
+        let up = Timestamp::from_millis(self.up_since.load(Ordering::Relaxed));
+        Ok(due.map(|due| self.ease().later(due).max(up)))
     }
 
     async fn perform(&self, claim: DeliveryClaim, permit: OwnedSemaphorePermit) {

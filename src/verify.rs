@@ -324,6 +324,15 @@ impl Stage for Verifier {
         Ok(Some(allowed.max(self.parts.provider.open_at(now))))
     }
 
+    async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        // What anybody can make late by forged callbacks must not take callbacks from everyone else.
+        if self.parts.lane == VerifyLane::Open || self.parts.provider.breaker().is_open() {
+            return Ok(None);
+        }
+        let lane = Lane::Verify(self.parts.merchant.clone(), self.parts.lane);
+        self.parts.store.next_due(&lane).await
+    }
+
     async fn perform(&self, asking: Asking, slot: OwnedSemaphorePermit) {
         let Asking { claim, permit } = asking;
         let began = self.parts.clock.now();

@@ -4,8 +4,13 @@
 //! Promise: no work that is due waits for anything but a permit or its own limits, and nothing spins. The loop holds
 //! no work itself: what it claimed is leased in the store, and whoever dies with it is replaced when the lease ends.
 
+mod beats;
+
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use beats::{Beat, Beats, Behind, LATE_AFTER, STUCK_AFTER, Work};
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -24,9 +29,6 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 
 /// The pause after a look that found nothing although something is due.
 const NOT_TO_BE_HAD: Duration = Duration::from_millis(100);
-
-/// How often a worker looks though nobody rang: a lost bell costs this much and no work.
-const FALLBACK_POLL: Duration = Duration::from_secs(30);
 
 /// What a worker does its rounds for.
 #[async_trait]
@@ -54,6 +56,15 @@ pub trait Stage: Send + Sync + 'static {
     /// # Errors
     /// The store failed.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// When the oldest due piece was due that waits for nobody but us: what a breaker holds, or whom anybody can make
+    /// wait, does not count. For telling whether we keep up.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Does one piece of work and records what came of it. Reports its own troubles.
     ///
@@ -99,10 +110,32 @@ pub async fn run_due<S: Stage>(stage: &S) -> Result<usize, StoreError> {
     Ok(number)
 }
 
-/// Does a stage's rounds until it is cancelled. Work under way then goes on; the tracker knows of it.
+/// A permit. Work that is under way for long is no reason not to turn.
+async fn permit<S: Stage>(
+    stage: &S,
+    clock: &dyn Clock,
+    beat: &Beat,
+    cancel: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
+    // One wait over all turns: whoever asks again would lose its place among those who share the permits.
+    let permit = stage.permits().acquire_owned();
+    tokio::pin!(permit);
+    loop {
+        beat.turn();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return None,
+            permit = &mut permit => return permit.ok(),
+            () = clock.sleep_until(beat.next()) => {}
+        }
+    }
+}
+
+/// Does a stage's rounds until it is cancelled, with a beat at each. Work under way then goes on; the tracker knows of it.
 pub async fn run<S: Stage>(
     stage: Arc<S>,
     clock: Arc<dyn Clock>,
+    beat: Beat,
     cancel: CancellationToken,
     tracker: TaskTracker,
 ) {
@@ -113,12 +146,9 @@ pub async fn run<S: Stage>(
         tokio::pin!(rung);
         rung.as_mut().enable();
 
-        let permit = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            permit = stage.permits().acquire_owned() => permit,
+        let Some(permit) = permit(&*stage, &*clock, &beat, &cancel).await else {
+            return;
         };
-        let Ok(permit) = permit else { return };
         let wake = match claim(&*stage, permit).await {
             Ok((claims, more)) => {
                 let none = claims.is_empty();
@@ -130,13 +160,9 @@ pub async fn run<S: Stage>(
                     continue;
                 }
                 let now = clock.now();
-                let wake = next_look(&*stage, now).await;
                 // Due, but not to be had: whatever holds it back, looking harder does not help.
-                if none {
-                    wake.max(now.plus(NOT_TO_BE_HAD))
-                } else {
-                    wake
-                }
+                let earliest = if none { now.plus(NOT_TO_BE_HAD) } else { now };
+                next_look(&*stage, now, earliest..=beat.next()).await
             }
             Err(StoreError::Stopping) => return,
             Err(error) => {
@@ -157,10 +183,14 @@ pub async fn run<S: Stage>(
     }
 }
 
-async fn next_look<S: Stage>(stage: &S, now: Timestamp) -> Timestamp {
-    let poll = now.plus(FALLBACK_POLL);
+async fn next_look<S: Stage>(
+    stage: &S,
+    now: Timestamp,
+    within: RangeInclusive<Timestamp>,
+) -> Timestamp {
+    let (earliest, poll) = (*within.start(), *within.end());
     match stage.next_due().await {
-        Ok(due) => due.map_or(poll, |due| due.min(poll)),
+        Ok(due) => due.map_or(poll, |due| due.max(earliest).min(poll)),
         Err(error) => {
             tracing::error!(
                 worker = stage.name(),

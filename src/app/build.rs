@@ -19,6 +19,7 @@ use crate::receive::{ReceiveMerchant, ReceiveSettings, Receiver};
 use crate::store::embedded::{EmbeddedSettings, OpenError, SledStore};
 use crate::store::{Store, StoreError};
 use crate::verify::{Applicant, ApplicantMerchant, Applications};
+use crate::worker::Beats;
 
 /// What an application takes from outside.
 #[derive(Clone)]
@@ -114,7 +115,9 @@ impl App {
             Arc::clone(&deps.clock),
             Arc::clone(&routing),
         ));
+        let beats = Arc::new(Beats::new(Arc::clone(&deps.clock)));
         let parts = AdminParts {
+            beats: Arc::clone(&beats),
             replays: Arc::clone(&replays),
             token,
             readiness: Arc::clone(&readiness),
@@ -139,6 +142,7 @@ impl App {
         Ok(Self {
             store,
             clock,
+            beats,
             stages,
             public,
             admin,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::{MerchantNo, VerifyLane};
 use crate::store::{Store, StoreError};
+use crate::worker::Beat;
 
 /// How often. A third of the longest gap that needs no action.
 const EVERY: Duration = Duration::from_secs(15);
@@ -20,9 +21,15 @@ const GAP: Duration = Duration::from_secs(45);
 const BATCH: usize = 500;
 
 /// Notes that we are alive until cancelled.
-pub(super) async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cancel: CancellationToken) {
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    beat: Beat,
+    cancel: CancellationToken,
+) {
     loop {
-        let next = clock.now().plus(EVERY);
+        beat.turn();
+        let next = clock.now().plus(EVERY).min(beat.next());
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,

@@ -4,7 +4,7 @@
 //! meanwhile ends as it was begun.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,11 +22,12 @@ use crate::domain::{MerchantNo, Pace, Routing, Secret, VerifyLane};
 use crate::outbound::{Client, ClientSettings, PublicRoots};
 use crate::store::Store;
 use crate::verify::{Provider, QueryClient, Verifier, VerifierParts, VerifierSettings};
-use crate::worker::{self, Stage};
+use crate::worker::{self, Beats, Stage, Work};
 
 /// Where workers run, once they do.
 struct Crew {
     clock: Arc<dyn Clock>,
+    beats: Arc<Beats>,
     cancel: CancellationToken,
     tracker: TaskTracker,
 }
@@ -47,9 +48,12 @@ impl<S: Stage> Worker<S> {
 
     fn spawn(&mut self, crew: &Crew) {
         self.cancel = crew.cancel.child_token();
+        let work: Weak<S> = Arc::downgrade(&self.stage);
+        let work: Weak<dyn Work> = work;
         crew.tracker.spawn(worker::run(
             Arc::clone(&self.stage),
             Arc::clone(&crew.clock),
+            crew.beats.join(self.stage.name(), Some(work)),
             self.cancel.clone(),
             crew.tracker.clone(),
         ));
@@ -136,11 +140,13 @@ impl Stages {
     pub(super) fn spawn(
         &mut self,
         clock: &Arc<dyn Clock>,
+        beats: &Arc<Beats>,
         cancel: &CancellationToken,
         tracker: &TaskTracker,
     ) {
         let crew = Crew {
             clock: Arc::clone(clock),
+            beats: Arc::clone(beats),
             cancel: cancel.clone(),
             tracker: tracker.clone(),
         };

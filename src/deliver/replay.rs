@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::domain::{Replay, ReplayOrder, Routing, Timestamp};
 use crate::store::{Store, StoreError};
+use crate::worker::Beat;
 
 /// Events looked at in one part, one transaction.
 const PART: usize = 200;
@@ -121,31 +122,26 @@ impl Replays {
     }
 
     /// Works replays off until cancelled.
-    pub async fn run(&self, cancel: CancellationToken) {
+    pub async fn run(&self, beat: Beat, cancel: CancellationToken) {
         loop {
+            beat.turn();
             let wake = match self.advance().await {
-                Ok(Some(_)) => Some(self.clock.now().plus(EVERY)),
-                Ok(None) => None,
+                Ok(Some(_)) => self.clock.now().plus(EVERY),
+                Ok(None) => beat.next(),
                 Err(StoreError::Stopping) => return,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "a replay could not go on; trying again"
                     );
-                    Some(self.clock.now().plus(EVERY))
-                }
-            };
-            let time = async {
-                match wake {
-                    Some(at) => self.clock.sleep_until(at).await,
-                    None => std::future::pending().await,
+                    self.clock.now().plus(EVERY)
                 }
             };
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 () = self.ordered.notified() => {}
-                () = time => {}
+                () = self.clock.sleep_until(wake) => {}
             }
         }
     }

@@ -31,6 +31,7 @@ use crate::deliver::Replays;
 use crate::domain::{MerchantNo, Routing, Secret};
 use crate::store::Store;
 use crate::verify::Applications;
+use crate::worker::Beats;
 
 /// Operators and their monitoring are few.
 const MAX_CONNECTIONS: usize = 256;
@@ -44,6 +45,8 @@ pub struct AdminParts {
     pub token: Secret,
     /// Whether callbacks should be sent here.
     pub readiness: Arc<Readiness>,
+    /// Whether the workers turn and keep up.
+    pub beats: Arc<Beats>,
     /// The store.
     pub store: Arc<dyn Store>,
     /// The time.

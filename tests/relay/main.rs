@@ -23,6 +23,7 @@ mod lanes;
 mod limits;
 mod official;
 mod ordering;
+mod readiness;
 mod reload;
 mod replay;
 mod retries;

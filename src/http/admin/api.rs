@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::Operator;
-use super::{AdminParts, copies, endpoints, views};
+use super::{AdminParts, copies, endpoints, readiness, views};
 use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
@@ -108,7 +108,7 @@ async fn nothing(_: Operator) -> Answer {
 
 async fn status(_: Operator, parts: Parts) -> Answer {
     let pending = parts.store.pending().await?;
-    let reasons = parts.readiness.reasons();
+    let reasons = readiness::reasons(&parts).await;
     let routing = parts.routing.load();
     let now = parts.clock.now();
     Ok(HttpResponse::Ok().json(views::status(&pending, &routing, &reasons, now)))

@@ -14,7 +14,7 @@ use crate::verify::Applied;
 pub(super) fn status(
     pending: &Pending,
     routing: &Routing,
-    reasons: &[&str],
+    reasons: &[String],
     now: Timestamp,
 ) -> Value {
     // They are kept until the endpoint returns to the configuration, or an operator discards them.

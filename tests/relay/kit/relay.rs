@@ -14,6 +14,7 @@ use vexora_relay::config::settings::Listen;
 use vexora_relay::domain::{Answer, Attempt, Delivery, Event, EventContent, Status, Timestamp};
 use vexora_relay::sandbox::Sandbox;
 use vexora_relay::store::{Store, Story};
+use vexora_relay::worker::Beats;
 
 use super::{APP_SECRET, MERCHANT, Setup, TOKEN, in_time, merchant, own_sign, user};
 
@@ -84,6 +85,24 @@ impl Relay {
         );
         let (status, answer) = exchange(*address, &head, body.to_string().as_bytes()).await;
         (status, serde_json::from_str(&answer).unwrap())
+    }
+
+    /// What `/readyz` says: its status, and the reasons against.
+    pub async fn readiness(&self) -> (u16, Vec<String>) {
+        let Listen::Tcp(address) = self.running.as_ref().unwrap().admin_address() else {
+            panic!("no TCP");
+        };
+        let (status, answer) = exchange(*address, "GET /readyz HTTP/1.1\r\n", b"").await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["ready"], status == 200, "{answer}");
+        (
+            status,
+            serde_json::from_value(answer["reasons"].clone()).unwrap(),
+        )
+    }
+
+    pub fn beats(&self) -> Arc<Beats> {
+        self.running.as_ref().unwrap().beats()
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
