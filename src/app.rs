@@ -21,7 +21,7 @@ pub use build::{BuildError, Deps, Sockets, callback_path, callback_url};
 
 use crate::clock::Clock;
 use crate::config::settings::{Config, Listen};
-use crate::deliver::Replays;
+use crate::deliver::Jobs;
 use crate::http::admin::{AdminListener, Readiness};
 use crate::http::{BindError, PublicListener};
 use crate::store::embedded::OpenReport;
@@ -54,7 +54,7 @@ pub struct App {
     admin: AdminListener,
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
-    replays: Arc<Replays>,
+    jobs: Arc<Jobs>,
     reloading: Reloading,
     opened: OpenReport,
 }
@@ -75,7 +75,7 @@ pub struct Running {
     stages: Stages,
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
-    replays: Arc<Replays>,
+    jobs: Arc<Jobs>,
     reloading: Reloading,
     addresses: (Listen, Listen),
     listeners: Vec<ServerHandle>,
@@ -147,9 +147,9 @@ impl App {
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
             let beat = beats.join("heartbeat".to_owned(), None);
             tracker.spawn(heartbeat::run(store, clock, beat, cancel.clone()));
-            let (replays, ending) = (Arc::clone(&self.replays), cancel.clone());
-            let beat = beats.join("replays".to_owned(), None);
-            tracker.spawn(async move { replays.run(beat, ending).await });
+            let (jobs, ending) = (Arc::clone(&self.jobs), cancel.clone());
+            let beat = beats.join("jobs".to_owned(), None);
+            tracker.spawn(async move { jobs.run(beat, ending).await });
         }
         self.readiness.serving();
         Ok(Running {
@@ -158,7 +158,7 @@ impl App {
             stages: self.stages,
             readiness: self.readiness,
             applications: self.applications,
-            replays: self.replays,
+            jobs: self.jobs,
             reloading: self.reloading,
             addresses,
             listeners,
@@ -200,10 +200,10 @@ impl Running {
         Arc::clone(&self.applications)
     }
 
-    /// Replays.
+    /// Jobs.
     #[must_use]
-    pub fn replays(&self) -> Arc<Replays> {
-        Arc::clone(&self.replays)
+    pub fn jobs(&self) -> Arc<Jobs> {
+        Arc::clone(&self.jobs)
     }
 
     /// Does all work that is due by the clock, and what that makes due, until nothing is. Returns how much it was.
@@ -214,8 +214,8 @@ impl Running {
     pub async fn settle(&self) -> Result<usize, StoreError> {
         let mut done = 0;
         loop {
-            let handed_on = self.replays.advance().await?.unwrap_or(0);
-            let mut now = usize::try_from(handed_on).unwrap_or(usize::MAX);
+            let dealt_with = self.jobs.advance().await?.unwrap_or(0);
+            let mut now = usize::try_from(dealt_with).unwrap_or(usize::MAX);
             for verifier in self.stages.verifiers() {
                 now += worker::run_due(&**verifier).await?;
             }

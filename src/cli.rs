@@ -8,6 +8,7 @@ mod args;
 mod check;
 mod client;
 mod demo;
+mod jobs;
 mod logging;
 mod maintenance;
 mod operator;
@@ -26,12 +27,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Args, Verb};
+use args::{Args, Chosen, Verb};
 use output::Output;
 
 use crate::config::settings::{Config, MerchantSettings};
 use crate::config::{self, Problems};
-use crate::domain::MerchantNo;
+use crate::domain::{JobKind, MerchantNo};
 
 /// Where the configuration is looked for when `--config` does not say.
 const CONFIG_PLACES: [&str; 2] = ["config.toml", "/etc/vexora-relay/config.toml"];
@@ -107,12 +108,8 @@ pub fn main() -> ExitCode {
         Verb::Pause { endpoint } => operator::order(args.config, &endpoint, "pause", &output),
         Verb::Resume { endpoint } => operator::order(args.config, &endpoint, "resume", &output),
         Verb::Test { endpoint } => operator::order(args.config, &endpoint, "test", &output),
-        Verb::Retry { event, endpoint } => {
-            operator::delivery(args.config, (&event, &endpoint), "retry", &output)
-        }
-        Verb::Discard { event, endpoint } => {
-            operator::delivery(args.config, (&event, &endpoint), "discard", &output)
-        }
+        Verb::Retry(chosen) => steer(args.config, JobKind::Retry, chosen, &output),
+        Verb::Discard(chosen) => steer(args.config, JobKind::Discard, chosen, &output),
         Verb::Replay {
             endpoint,
             since,
@@ -121,18 +118,25 @@ pub fn main() -> ExitCode {
             states,
             dry_run,
             yes,
+            watch,
         } => {
-            let asked = operator::ReplayArgs {
+            let asked = jobs::Asked {
+                kind: JobKind::Replay,
                 endpoint,
-                since,
+                since: Some(since),
                 until,
                 types,
                 states,
                 dry_run,
                 yes,
+                watch,
             };
-            operator::replay(args.config, &asked, &output)
+            jobs::run(args.config, &asked, &output)
         }
+        Verb::Jobs { job, watch, cancel } => match job {
+            None => jobs::list(args.config, &output),
+            Some(id) => jobs::one(args.config, id, (watch, cancel), &output),
+        },
         Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),
@@ -167,6 +171,31 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Said) => ExitCode::FAILURE,
     }
+}
+
+/// `retry` and `discard`: one delivery, or those of an endpoint.
+fn steer(
+    file: Option<PathBuf>,
+    kind: JobKind,
+    chosen: Chosen,
+    output: &Output,
+) -> Result<(), Failure> {
+    if let (Some(event), Some(endpoint)) = (&chosen.event, &chosen.endpoint) {
+        return operator::delivery(file, (event, endpoint), kind.as_str(), output);
+    }
+    let asked = jobs::Asked {
+        kind,
+        // Without it, clap has asked for the other two.
+        endpoint: chosen.all_of.unwrap_or_default(),
+        since: chosen.since,
+        until: chosen.until,
+        types: chosen.types,
+        states: chosen.states,
+        dry_run: chosen.dry_run,
+        yes: chosen.yes,
+        watch: chosen.watch,
+    };
+    jobs::run(file, &asked, output)
 }
 
 /// An error with its causes, on one line each.

@@ -4,8 +4,8 @@
 //! attempt; one endpoint's troubles are its own, because each has its own worker, connections, permits and pace.
 
 mod attempt;
+mod jobs;
 mod payload;
-mod replay;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 pub use attempt::{Sender, Target, WireFormat, retry_after};
+pub use jobs::Jobs;
 pub use payload::{standard_payload, vexora_payload};
-pub use replay::Replays;
 
 use crate::clock::{Clock, Entropy};
 use crate::domain::{

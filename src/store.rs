@@ -18,8 +18,8 @@ use async_trait::async_trait;
 
 use crate::domain::{
     Answer, Application, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId,
-    Health, HealthChange, MerchantNo, OperationalEvent, Outcome, Pause, Replay, ReplayOrder,
-    Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
+    Health, HealthChange, Job, JobOrder, MerchantNo, OperationalEvent, Outcome, Pause, Routing,
+    Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -353,7 +353,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Result<Delivery, Refused>, StoreError>;
 
-    /// Gives a pending delivery up.
+    /// Gives a pending delivery up; of an abandoned one it is noted that nobody wants it any more.
     ///
     /// # Errors
     /// The store failed; nothing changed. The inner error: it cannot be done, and why.
@@ -376,63 +376,59 @@ pub trait Store: Send + Sync + 'static {
         routing: Arc<Routing>,
     ) -> Result<bool, StoreError>;
 
-    /// How many events an order to tell again is about. A store without replays says so with an error, here and below.
+    /// How many deliveries an order is about. A store without jobs says so with an error, here and below.
     ///
     /// # Errors
     /// The store failed.
-    async fn count_replay(
-        &self,
-        order: &ReplayOrder,
-        routing: Arc<Routing>,
-    ) -> Result<u64, StoreError> {
+    async fn count_job(&self, order: &JobOrder, routing: Arc<Routing>) -> Result<u64, StoreError> {
         let _none = (order, routing);
         Err(unsupported())
     }
 
-    /// Keeps a replay, to be worked off by [`Store::advance_replay`]; `total` is what was counted.
+    /// Keeps a job, to be worked off by [`Store::advance_job`]; `total` is what was counted.
     ///
     /// # Errors
     /// The store failed; nothing was ordered.
-    async fn begin_replay(
+    async fn begin_job(
         &self,
-        order: ReplayOrder,
+        order: JobOrder,
         total: u64,
         now: Timestamp,
-    ) -> Result<Replay, StoreError> {
+    ) -> Result<Job, StoreError> {
         let _none = (order, total, now);
         Err(unsupported())
     }
 
-    /// Looks at the next `limit` events of a replay and hands on those that are wanted, marked as told again, together
-    /// with how far it is. Returns how it now stands; `None`: there is no such replay.
+    /// Does what was ordered with the next deliveries that a job is about, at most `limit`, together with how far it
+    /// is. Returns how it now stands; `None`: there is no such job.
     ///
     /// # Errors
     /// The store failed; it stands where it stood.
-    async fn advance_replay(
+    async fn advance_job(
         &self,
         id: u64,
         limit: usize,
         now: Timestamp,
         routing: Arc<Routing>,
-    ) -> Result<Option<Replay>, StoreError> {
+    ) -> Result<Option<Job>, StoreError> {
         let _none = (id, limit, now, routing);
         Err(unsupported())
     }
 
-    /// Ends a replay; what was handed on goes out. Returns how it now stands; `None`: there is no such replay.
+    /// Ends a job; what was done stays done. Returns how it now stands; `None`: there is no such job.
     ///
     /// # Errors
     /// The store failed; it goes on.
-    async fn cancel_replay(&self, id: u64, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+    async fn cancel_job(&self, id: u64, now: Timestamp) -> Result<Option<Job>, StoreError> {
         let _none = (id, now);
         Err(unsupported())
     }
 
-    /// All replays, oldest first.
+    /// All jobs, oldest first.
     ///
     /// # Errors
     /// The store failed.
-    async fn replays(&self) -> Result<Vec<Replay>, StoreError> {
+    async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
         Ok(Vec::new())
     }
 

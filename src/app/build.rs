@@ -10,7 +10,7 @@ use super::stages::Stages;
 use super::{heartbeat, token};
 use crate::clock::{Clock, Entropy};
 use crate::config::settings::{Config, MerchantSettings, OnBadSign};
-use crate::deliver::Replays;
+use crate::deliver::Jobs;
 use crate::domain::MerchantNo;
 use crate::http::admin::{AdminListener, AdminParts, Readiness};
 use crate::http::{BindError, Opened, PublicListener};
@@ -110,7 +110,7 @@ impl App {
             Some(token) => token.clone(),
             None => token::kept(&config.store.path, &*deps.entropy).map_err(BuildError::Token)?,
         };
-        let replays = Arc::new(Replays::new(
+        let jobs = Arc::new(Jobs::new(
             Arc::clone(&store),
             Arc::clone(&deps.clock),
             Arc::clone(&routing),
@@ -118,7 +118,7 @@ impl App {
         let beats = Arc::new(Beats::new(Arc::clone(&deps.clock)));
         let parts = AdminParts {
             beats: Arc::clone(&beats),
-            replays: Arc::clone(&replays),
+            jobs: Arc::clone(&jobs),
             token,
             readiness: Arc::clone(&readiness),
             store: Arc::clone(&store),
@@ -148,7 +148,7 @@ impl App {
             admin,
             readiness,
             applications,
-            replays,
+            jobs,
             reloading,
             opened,
         })

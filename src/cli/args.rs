@@ -131,25 +131,17 @@ pub(super) enum Verb {
         endpoint: String,
     },
 
-    /// Try an abandoned delivery again, or a waiting one at once
-    #[command(after_help = "Example:\n  vexora-relay retry evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger")]
-    Retry {
-        /// The event's id, as in webhook-id
-        event: String,
-        /// The endpoint's name
-        endpoint: String,
-    },
-
-    /// Give a delivery up
+    /// Try an abandoned delivery again, or a waiting one at once; or all of an endpoint
     #[command(
-        after_help = "Example:\n  vexora-relay discard evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger"
+        after_help = "Examples:\n  vexora-relay retry evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger\n  vexora-relay retry --endpoint ledger --since 1d --dry-run"
     )]
-    Discard {
-        /// The event's id, as in webhook-id
-        event: String,
-        /// The endpoint's name
-        endpoint: String,
-    },
+    Retry(Chosen),
+
+    /// Give a delivery up, or all of an endpoint
+    #[command(
+        after_help = "Examples:\n  vexora-relay discard evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger\n  vexora-relay discard --endpoint ledger --yes"
+    )]
+    Discard(Chosen),
 
     /// Tell an endpoint again what it may have missed, or what was made before it was there
     #[command(
@@ -167,8 +159,8 @@ pub(super) enum Verb {
         /// Of this type; several times for several [default: all that it subscribes to]
         #[arg(long = "type", value_name = "TYPE")]
         types: Vec<String>,
-        /// Standing so: delivered, abandoned or missing [default: all]
-        #[arg(long = "state", value_name = "STATE")]
+        /// Standing so; several times for several [default: all]
+        #[arg(long = "state", value_name = "STATE", value_parser = ["delivered", "abandoned", "missing"])]
         states: Vec<String>,
         /// Say how many it would be, and do nothing
         #[arg(long)]
@@ -176,6 +168,24 @@ pub(super) enum Verb {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Wait until it is done
+        #[arg(long)]
+        watch: bool,
+    },
+
+    /// Show bulk work (replay, retry, discard) and how far it is; watch or cancel it
+    #[command(
+        after_help = "Examples:\n  vexora-relay jobs\n  vexora-relay jobs 3 --watch\n  vexora-relay jobs 3 --cancel"
+    )]
+    Jobs {
+        /// A job's number
+        job: Option<u64>,
+        /// Wait until it has ended; exit code 1 if it was cancelled
+        #[arg(long, requires = "job")]
+        watch: bool,
+        /// End it; what was done stays done
+        #[arg(long, requires = "job", conflicts_with = "watch")]
+        cancel: bool,
     },
 
     /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
@@ -259,4 +269,44 @@ pub(super) enum Verb {
         /// The shell
         shell: Shell,
     },
+}
+
+/// One delivery, or those of an endpoint.
+#[derive(Debug, clap::Args)]
+pub(super) struct Chosen {
+    /// The event's id, as in webhook-id
+    #[arg(required_unless_present = "all_of", requires = "endpoint")]
+    pub(super) event: Option<String>,
+    /// The endpoint's name
+    #[arg(conflicts_with = "all_of")]
+    pub(super) endpoint: Option<String>,
+    /// All deliveries of this endpoint that stand so
+    #[arg(
+        id = "all_of",
+        long = "endpoint",
+        value_name = "NAME",
+        conflicts_with = "event"
+    )]
+    pub(super) all_of: Option<String>,
+    /// Standing so; several times for several [default: retry: abandoned, discard: waiting]
+    #[arg(long = "state", value_name = "STATE", value_parser = ["abandoned", "waiting"], conflicts_with = "event")]
+    pub(super) states: Vec<String>,
+    /// Events made from then on: RFC 3339, or an age such as 1h [default: all]
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(super) since: Option<String>,
+    /// Events made before then [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with = "event")]
+    pub(super) until: Option<String>,
+    /// Of this type; several times for several [default: all]
+    #[arg(long = "type", value_name = "TYPE", conflicts_with = "event")]
+    pub(super) types: Vec<String>,
+    /// Say how many it would be, and do nothing
+    #[arg(long, conflicts_with = "event")]
+    pub(super) dry_run: bool,
+    /// Do not ask
+    #[arg(long, conflicts_with = "event")]
+    pub(super) yes: bool,
+    /// Wait until it is done
+    #[arg(long, conflicts_with = "event")]
+    pub(super) watch: bool,
 }

@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod copies;
 mod endpoints;
+mod jobs;
 mod readiness;
 mod views;
 
@@ -27,7 +28,7 @@ use super::problem::Problem;
 use super::sockets::{self, BindError, Opened};
 use crate::clock::{Clock, Entropy};
 use crate::config::settings::Listen;
-use crate::deliver::Replays;
+use crate::deliver::Jobs;
 use crate::domain::{MerchantNo, Routing, Secret};
 use crate::store::Store;
 use crate::verify::Applications;
@@ -59,8 +60,8 @@ pub struct AdminParts {
     pub min_free: u64,
     /// Applications and watches.
     pub applications: Arc<Applications>,
-    /// Replays.
-    pub replays: Arc<Replays>,
+    /// Jobs.
+    pub jobs: Arc<Jobs>,
     /// Who hears of what: which endpoints there are.
     pub routing: Arc<ArcSwap<Routing>>,
 }

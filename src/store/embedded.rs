@@ -14,6 +14,7 @@ mod delivering;
 mod engine;
 mod export;
 mod images;
+mod jobs;
 mod journal;
 mod keys;
 mod leases;
@@ -28,7 +29,6 @@ mod publishing;
 mod reading;
 mod rebuild;
 mod records;
-mod replaying;
 mod settling;
 mod trust;
 mod txn;
@@ -60,8 +60,8 @@ use super::{
     Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, Told, VerifyClaim,
 };
 use crate::domain::{
-    Application, Callback, Delivery, EndpointName, Event, EventId, Health, MerchantNo,
-    OperationalEvent, Replay, ReplayOrder, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
+    MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 
 /// Where the store lives and what it leaves free.
@@ -339,47 +339,50 @@ impl Store for SledStore {
             .await
     }
 
-    async fn count_replay(
-        &self,
-        order: &ReplayOrder,
-        routing: Arc<Routing>,
-    ) -> Result<u64, StoreError> {
+    async fn count_job(&self, order: &JobOrder, routing: Arc<Routing>) -> Result<u64, StoreError> {
         let order = order.clone();
-        self.read(move |engine| replaying::count(engine, &order, &routing))
+        self.read(move |engine| jobs::count(engine, &order, &routing))
             .await
     }
 
-    async fn begin_replay(
+    async fn begin_job(
         &self,
-        order: ReplayOrder,
+        order: JobOrder,
         total: u64,
         now: Timestamp,
-    ) -> Result<Replay, StoreError> {
+    ) -> Result<Job, StoreError> {
         self.committer
-            .submit(move |txn| replaying::begin(txn, order, total, now))
+            .submit(move |txn| jobs::begin(txn, order, total, now))
             .await
     }
 
-    async fn advance_replay(
+    async fn advance_job(
         &self,
         id: u64,
         limit: usize,
         now: Timestamp,
         routing: Arc<Routing>,
-    ) -> Result<Option<Replay>, StoreError> {
+    ) -> Result<Option<Job>, StoreError> {
+        let subscribed = Arc::clone(&routing);
+        let part = self
+            .read(move |engine| jobs::look(engine, id, limit, &subscribed))
+            .await?;
+        let Some(part) = part else {
+            return Ok(None);
+        };
         self.committer
-            .submit(move |txn| replaying::advance(txn, id, limit, now, &routing))
+            .submit(move |txn| jobs::advance(txn, &part, now, &routing))
             .await
     }
 
-    async fn cancel_replay(&self, id: u64, now: Timestamp) -> Result<Option<Replay>, StoreError> {
+    async fn cancel_job(&self, id: u64, now: Timestamp) -> Result<Option<Job>, StoreError> {
         self.committer
-            .submit(move |txn| replaying::cancel(txn, id, now))
+            .submit(move |txn| jobs::cancel(txn, id, now))
             .await
     }
 
-    async fn replays(&self) -> Result<Vec<Replay>, StoreError> {
-        self.read(replaying::all).await
+    async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        self.read(jobs::all).await
     }
 
     async fn delivery(

@@ -2,7 +2,7 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 25] = [
     "serve",
     "check",
     "demo",
@@ -14,6 +14,7 @@ const VERBS: [&str; 24] = [
     "retry",
     "discard",
     "replay",
+    "jobs",
     "query",
     "sign",
     "secret",
@@ -52,9 +53,10 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       pause         Hold an endpoint's deliveries until it is resumed
       resume        Take an endpoint for up again: what was held goes out
       test          Send an endpoint a relay.test event
-      retry         Try an abandoned delivery again, or a waiting one at once
-      discard       Give a delivery up
+      retry         Try an abandoned delivery again, or a waiting one at once; or all of an endpoint
+      discard       Give a delivery up, or all of an endpoint
       replay        Tell an endpoint again what it may have missed, or what was made before it was there
+      jobs          Show bulk work (replay, retry, discard) and how far it is; watch or cancel it
       query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret
@@ -109,6 +111,21 @@ fn wrong_usage_ends_with_2_and_nothing_on_stdout() {
         &["sign", "=value"],
         &["check", "--offline"],
         &["completions", "cobol"],
+        &["retry", "evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE"],
+        &["retry", "--endpoint", "ledger", "--state", "delivered"],
+        &[
+            "discard",
+            "evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE",
+            "ledger",
+            "--yes",
+        ],
+        &[
+            "discard",
+            "evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE",
+            "--endpoint",
+            "ledger",
+        ],
+        &["jobs", "--watch"],
     ] {
         let ended = nowhere.run(args).with(2);
         assert_eq!(ended.out, "", "{args:?}");

@@ -73,3 +73,70 @@ fn endpoints_deliveries_and_replays_are_steered() {
     service.stop(Signal::TERM);
     place.run(&["endpoints"]).with(3);
 }
+
+#[test]
+fn bulk_work_is_counted_agreed_to_watched_and_cancelled() {
+    let (provider, ledger) = (Provider::start(), Downstream::start());
+    let tables = endpoint(&ledger.url);
+    let place = Place::with(&findable(&provider.sandbox.base_url(), &tables));
+    let mut service = Service::start(place.command(&["serve"]));
+    let callbacks = service.ready()["callbacks"].as_str().unwrap().to_owned();
+    place.run(&["pause", "ledger"]).with(0);
+    for id in ["taro", "hana"] {
+        let approved = Status::Approved;
+        provider
+            .sandbox
+            .set_status(&merchant(), &user(id), approved, None);
+        provider.post_callback(id, format!("{callbacks}/callback/{MERCHANT}"));
+        service.wait_for(|line| {
+            let said: Value = serde_json::from_str(line).ok()?;
+            (said["outcome"] == "approved" && said["event"].is_string()).then_some(())
+        });
+    }
+
+    let all = ["discard", "--endpoint", "ledger"];
+    let with = |more: &[&'static str]| [&all[..], more].concat();
+    let dry = place.run(&with(&["--dry-run", "--yes"])).with(0);
+    assert_eq!(
+        dry.out,
+        "2 deliveries to ledger (waiting) would be given up\n"
+    );
+    let unsure = place.run(&all).with(2);
+    assert!(unsure.err.contains("--yes"), "{}", unsure.err);
+    assert_eq!(unsure.out, "");
+    assert_eq!(place.run(&["jobs"]).with(0).out, "no jobs\n");
+    let done = place.run(&with(&["--yes", "--watch", "--json"])).with(0);
+    assert_eq!(done.json()["done"], 2);
+    assert_eq!(
+        done.err, "job 1: 2 deliveries to ledger (waiting) are given up\n",
+        "no progress bar where nobody looks"
+    );
+
+    let retried = place
+        .run(&["retry", "--endpoint", "ledger", "--since", "1h", "--yes"])
+        .with(0);
+    assert!(retried.out.contains("jobs 2 --watch"), "{}", retried.out);
+    let watched = place.run(&["jobs", "2", "--watch"]).with(0);
+    assert!(watched.out.contains("2 of 2"), "{}", watched.out);
+    place.run(&["resume", "ledger"]).with(0);
+    ledger.next();
+    ledger.next();
+    let ended = place.run(&["jobs", "2", "--cancel", "--json"]).with(0);
+    assert_eq!(ended.json()["state"], "done", "it was over");
+    let nothing = place
+        .run(&["discard", "--endpoint", "ledger", "--yes"])
+        .with(0);
+    assert!(
+        nothing.out.starts_with("nothing to do: "),
+        "{}",
+        nothing.out
+    );
+    let listed = place.run(&["jobs", "--json"]).with(0).json();
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 2);
+    let nowhere = place.run(&["jobs", "9"]).with(1);
+    assert!(nowhere.err.contains("no job"), "{}", nowhere.err);
+    let nobody = place
+        .run(&["retry", "--endpoint", "nobody", "--yes"])
+        .with(1);
+    assert!(nobody.err.contains("no endpoint"), "{}", nobody.err);
+}

@@ -12,6 +12,7 @@
 )]
 
 mod breaker;
+mod bulk;
 mod crash;
 mod failures;
 mod formats;

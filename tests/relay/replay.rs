@@ -22,11 +22,9 @@ async fn order(relay: &Relay, body: Value) -> (u16, Value) {
 }
 
 async fn shown(relay: &Relay, id: u64) -> Value {
-    let (status, replay) = relay
-        .admin("GET", &format!("/replays/{id}"), &json!({}))
-        .await;
+    let (status, job) = relay.admin("GET", &format!("/jobs/{id}"), &json!({})).await;
     assert_eq!(status, 200);
-    replay
+    job
 }
 
 #[tokio::test]
@@ -36,7 +34,7 @@ async fn what_was_told_is_told_again_with_the_same_id_and_a_mark() {
     let dry = json!({"since": from, "dry_run": true});
     assert_eq!(
         order(&relay, dry).await,
-        (200, json!({"total": 2, "replay": null}))
+        (200, json!({"total": 2, "job": null}))
     );
     assert_eq!(relay.settle().await, 0, "a dry run does nothing");
 
@@ -60,7 +58,7 @@ async fn what_was_told_is_told_again_with_the_same_id_and_a_mark() {
             .all(|one| one.headers.iter().all(|(name, _)| name != "relay-replay")),
         "only replays are marked"
     );
-    let done = shown(&relay, begun["replay"]["id"].as_u64().unwrap()).await;
+    let done = shown(&relay, begun["job"]["id"].as_u64().unwrap()).await;
     assert_eq!((&done["state"], &done["done"]), (&json!("done"), &json!(2)));
 }
 
@@ -157,8 +155,8 @@ async fn a_replay_can_be_cancelled() {
         .admin("POST", "/endpoints/ledger/pause", &json!({}))
         .await;
     let (_, begun) = order(&relay, json!({"since": "2020-01-01T00:00:00Z"})).await;
-    let id = begun["replay"]["id"].as_u64().unwrap();
-    let path = format!("/replays/{id}/cancel");
+    let id = begun["job"]["id"].as_u64().unwrap();
+    let path = format!("/jobs/{id}/cancel");
     assert_eq!(
         relay.admin("POST", &path, &json!({})).await.1["state"],
         "cancelled"
@@ -169,7 +167,7 @@ async fn a_replay_can_be_cancelled() {
     relay.settle().await;
     assert_eq!(sink.count(), 3);
     assert_eq!(shown(&relay, id).await["state"], "cancelled");
-    assert_eq!(relay.admin("GET", "/replays/99", &json!({})).await.0, 404);
+    assert_eq!(relay.admin("GET", "/jobs/99", &json!({})).await.0, 404);
 }
 
 #[tokio::test]

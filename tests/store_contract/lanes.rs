@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use vexora_relay::domain::{Delivery, EndpointName, EventId, Outcome, ReplayOrder, Timestamp};
+use vexora_relay::domain::{
+    Delivery, EndpointName, EventId, JobKind, JobOrder, Outcome, Standing, Timestamp,
+};
 use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
 use vexora_relay::store::{DeliveryClaim, Lane, Store};
 
@@ -34,7 +36,10 @@ enum Step {
     Discard {
         which: prop::sample::Index,
     },
-    Replay,
+    Job {
+        kind: JobKind,
+        states: Vec<Standing>,
+    },
     Restart,
 }
 
@@ -55,9 +60,17 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Resume),
         1 => which().prop_map(|which| Step::Retry { which }),
         1 => which().prop_map(|which| Step::Discard { which }),
-        1 => Just(Step::Replay),
+        2 => job(),
         1 => Just(Step::Restart),
     ]
+}
+
+fn job() -> impl Strategy<Value = Step> {
+    let kind = proptest::sample::select(JobKind::ALL.to_vec());
+    kind.prop_flat_map(|kind| {
+        let states = proptest::sample::subsequence(kind.standings().to_vec(), 0..=2);
+        states.prop_map(move |states| Step::Job { kind, states })
+    })
 }
 
 /// A store in the middle of it all.
@@ -159,30 +172,31 @@ impl Run {
                 let discarded = self.store().discard(event, &self.endpoint, self.now).await;
                 let _may_be_refused = discarded.expect("works");
             }
-            Step::Replay => self.replay().await,
+            Step::Job { kind, states } => self.job(kind, states).await,
             Step::Restart => self.bench.restart().await,
             Step::Ends { .. } | Step::Retry { .. } | Step::Discard { .. } => {}
         }
     }
 
-    /// Everything that is settled is told again.
-    async fn replay(&self) {
-        let order = ReplayOrder {
+    /// Something is done with every delivery that stands so.
+    async fn job(&self, kind: JobKind, states: Vec<Standing>) {
+        let order = JobOrder {
+            kind,
             endpoint: self.endpoint.clone(),
             since: at(0),
             until: self.now.plus(Duration::from_secs(1)),
-            kinds: vec![],
-            states: vec![],
+            types: vec![],
+            states,
         };
         let store = self.store();
-        let total = store.count_replay(&order, routing()).await.expect("counts");
-        let begun = store.begin_replay(order, total, self.now).await;
-        let mut replay = begun.expect("begins");
-        while replay.progress.is_running() {
-            let part = store.advance_replay(replay.id, 3, self.now, routing());
-            replay = part.await.expect("goes on").expect("is there");
+        let total = store.count_job(&order, routing()).await.expect("counts");
+        let begun = store.begin_job(order, total, self.now).await;
+        let mut job = begun.expect("begins");
+        while job.progress.is_running() {
+            let part = store.advance_job(job.id, 3, self.now, routing());
+            job = part.await.expect("goes on").expect("is there");
         }
-        assert_eq!(replay.done, total, "counted is what is done");
+        assert_eq!(job.done, total, "counted is what is done");
     }
 
     /// Whoever is told that something is due finds something, or is not told so again.

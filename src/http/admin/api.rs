@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::Operator;
-use super::{AdminParts, copies, endpoints, readiness, views};
+use super::{AdminParts, copies, endpoints, jobs, readiness, views};
 use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
@@ -99,6 +99,7 @@ pub(super) fn scope() -> Scope {
         .service(web::resource("/export").route(web::get().to(copies::export)))
         .service(web::resource("/watch").route(web::post().to(watch)))
         .configure(endpoints::routes)
+        .configure(jobs::routes)
         .default_service(web::to(nothing))
 }
 

@@ -1,16 +1,13 @@
-//! Endpoints, their deliveries and their replays, as operators see and order them.
+//! Endpoints and their deliveries, as operators see and order them.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 
-use super::api::{Answer, Failed, Parts, body, invalid};
+use super::api::{Answer, Failed, Parts, invalid};
 use super::auth::Operator;
 use super::views;
-use crate::domain::{
-    EndpointName, EventId, EventKind, InvalidId, ReplayOrder, ReplayState, Timestamp,
-};
+use crate::domain::{EndpointName, EventId};
 use crate::http::problem::Problem;
 use crate::store::Refused;
 
@@ -23,26 +20,22 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/endpoints/{name}/pause", web::post().to(pause))
         .route("/endpoints/{name}/resume", web::post().to(resume))
         .route("/endpoints/{name}/test", web::post().to(test))
-        .route("/endpoints/{name}/replay", web::post().to(replay))
-        .route("/replays", web::get().to(replays))
-        .route("/replays/{id}", web::get().to(replay_shown))
-        .route("/replays/{id}/cancel", web::post().to(cancel))
         .route(one, web::get().to(delivery))
         .route(&format!("{one}/retry"), web::post().to(retry))
         .route(&format!("{one}/discard"), web::post().to(discard));
 }
 
-fn problem(status: StatusCode, code: &'static str, detail: &'static str) -> Failed {
-    Failed(Problem::new(status, code, detail))
-}
-
-fn no_such_endpoint() -> Failed {
+pub(super) fn no_such_endpoint() -> Failed {
     let detail = "no endpoint of this name is configured or has deliveries";
-    problem(StatusCode::NOT_FOUND, "no_such_endpoint", detail)
+    Failed(Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_endpoint",
+        detail,
+    ))
 }
 
 /// An endpoint that is configured, or is not and has deliveries waiting.
-struct Known {
+pub(super) struct Known {
     name: EndpointName,
     pending: u64,
     configured: bool,
@@ -71,7 +64,7 @@ async fn known(parts: &Parts) -> Result<Vec<Known>, Failed> {
     Ok(configured.chain(orphaned).collect())
 }
 
-async fn named(parts: &Parts, name: &str) -> Result<Known, Failed> {
+pub(super) async fn named(parts: &Parts, name: &str) -> Result<Known, Failed> {
     let name: EndpointName = name.parse().map_err(|error| invalid("endpoint", &error))?;
     let found = known(parts).await?.into_iter().find(|one| one.name == name);
     found.ok_or_else(no_such_endpoint)
@@ -171,93 +164,4 @@ async fn discard(_: Operator, parts: Parts, path: web::Path<(String, String)>) -
         .discard(event, &endpoint, parts.clock.now())
         .await?;
     Ok(HttpResponse::Ok().json(views::delivery(&discarded.map_err(refused)?)))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReplayBody {
-    since: String,
-    until: Option<String>,
-    #[serde(default)]
-    types: Vec<String>,
-    #[serde(default)]
-    states: Vec<String>,
-    #[serde(default)]
-    dry_run: bool,
-}
-
-/// A time in RFC 3339.
-fn time(what: &str, text: &str) -> Result<Timestamp, Failed> {
-    let parsed: Option<jiff::Timestamp> = text.parse().ok();
-    let millis = parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    let error = InvalidId("a time is written as in 2026-11-21T10:00:00Z");
-    millis
-        .map(Timestamp::from_millis)
-        .ok_or_else(|| invalid(what, &error))
-}
-
-fn names<T>(
-    what: &str,
-    names: &[String],
-    of: impl Fn(&str) -> Option<T>,
-    expected: &'static str,
-) -> Result<Vec<T>, Failed> {
-    let named = names.iter().map(|name| of(name));
-    let all: Option<Vec<T>> = named.collect();
-    all.ok_or_else(|| invalid(what, &InvalidId(expected)))
-}
-
-async fn replay(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
-    let asked: ReplayBody = body(&bytes)?;
-    let one = named(&parts, &name).await?;
-    if !one.configured {
-        return Err(no_such_endpoint());
-    }
-    let until = asked.until.as_deref();
-    let order = ReplayOrder {
-        endpoint: one.name,
-        since: time("since", &asked.since)?,
-        until: until.map_or(Ok(parts.clock.now()), |text| time("until", text))?,
-        kinds: names(
-            "types",
-            &asked.types,
-            EventKind::from_name,
-            "a list of event types such as kyc.approved",
-        )?,
-        states: names(
-            "states",
-            &asked.states,
-            ReplayState::from_name,
-            "a list of delivered, abandoned, missing",
-        )?,
-    };
-    if asked.dry_run {
-        let total = parts.replays.count(&order).await?;
-        return Ok(HttpResponse::Ok().json(json!({ "total": total, "replay": null })));
-    }
-    let begun = parts.replays.begin(order).await?;
-    Ok(HttpResponse::Accepted()
-        .json(json!({ "total": begun.total, "replay": views::replay(&begun) })))
-}
-
-async fn replays(_: Operator, parts: Parts) -> Answer {
-    let all = parts.store.replays().await?;
-    let newest_first: Vec<_> = all.iter().rev().map(views::replay).collect();
-    Ok(HttpResponse::Ok().json(json!({ "replays": newest_first })))
-}
-
-fn no_such_replay() -> Failed {
-    let detail = "there is no replay of this number";
-    problem(StatusCode::NOT_FOUND, "no_such_replay", detail)
-}
-
-async fn replay_shown(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
-    let all = parts.store.replays().await?;
-    let found = all.iter().find(|replay| replay.id == *id);
-    Ok(HttpResponse::Ok().json(views::replay(found.ok_or_else(no_such_replay)?)))
-}
-
-async fn cancel(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
-    let cancelled = parts.store.cancel_replay(*id, parts.clock.now()).await?;
-    Ok(HttpResponse::Ok().json(views::replay(&cancelled.ok_or_else(no_such_replay)?)))
 }

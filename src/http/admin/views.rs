@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     Answer, ApplicationState, Attempt, Breaker, Callback, Delivery, DeliveryState, EndpointName,
-    Event, EventContent, FailureClass, Health, MerchantNo, Replay, Routing, Timestamp, UserId,
+    Event, EventContent, FailureClass, Health, Job, MerchantNo, Routing, Timestamp, UserId,
     Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{Pending, QueryRecord, Story};
@@ -218,19 +218,21 @@ pub(super) fn endpoint(name: &EndpointName, health: &Health, pending: u64, known
     })
 }
 
-/// How far a replay is.
-pub(super) fn replay(replay: &Replay) -> Value {
-    let order = &replay.order;
+/// How far a job is.
+pub(super) fn job(job: &Job) -> Value {
+    let order = &job.order;
     json!({
-        "id": replay.id,
+        "id": job.id,
+        "kind": order.kind.as_str(),
         "endpoint": order.endpoint.as_str(),
-        "since": order.since.to_string(),
+        "since": (order.since.as_millis() > 0).then(|| order.since.to_string()),
         "until": order.until.to_string(),
-        "types": order.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
-        "states": order.states.iter().map(|state| state.as_str()).collect::<Vec<_>>(),
-        "ordered": replay.ordered.to_string(),
-        "state": replay.progress.as_str(),
-        "total": replay.total,
-        "done": replay.done,
+        "types": order.types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
+        "states": order.standings().iter().map(|state| state.as_str()).collect::<Vec<_>>(),
+        "ordered": job.ordered.to_string(),
+        "state": job.progress.as_str(),
+        "ended": job.progress.ended().map(|at| at.to_string()),
+        "total": job.total,
+        "done": job.done,
     })
 }

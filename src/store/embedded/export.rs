@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::codec::{self, Record};
 use super::engine::Engine;
 use crate::domain::{
-    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, OperationalEvent,
-    QueryFailure, Replay, UserState, Verification, VerificationState, VerifyPhase,
+    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, Job, OperationalEvent,
+    QueryFailure, UserState, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{QueryRecord, StoreError};
 
@@ -29,7 +29,7 @@ pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreEr
         + each::<Event>(engine, out, event)?
         + each::<Delivery>(engine, out, delivery)?
         + each::<Attempt>(engine, out, attempt)?
-        + each::<Replay>(engine, out, replay)?)
+        + each::<Job>(engine, out, job)?)
 }
 
 fn each<R: Record>(
@@ -96,15 +96,15 @@ fn word(value: impl std::fmt::Debug) -> String {
     word
 }
 
-fn replay(_: &[u8], replay: Replay) -> Value {
-    let order = replay.order;
+fn job(_: &[u8], job: Job) -> Value {
+    let order = job.order;
     json!({
-        "kind": "replay", "id": replay.id, "endpoint": order.endpoint.to_string(),
+        "kind": "job", "id": job.id, "job": order.kind.as_str(), "endpoint": order.endpoint.to_string(),
         "since": order.since.to_string(), "until": order.until.to_string(),
-        "types": order.kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
-        "states": order.states.iter().map(|state| state.as_str()).collect::<Vec<_>>(),
-        "ordered": replay.ordered.to_string(), "total": replay.total, "done": replay.done,
-        "state": replay.progress.as_str(),
+        "types": order.types.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
+        "states": order.standings().iter().map(|state| state.as_str()).collect::<Vec<_>>(),
+        "ordered": job.ordered.to_string(), "total": job.total, "done": job.done,
+        "state": job.progress.as_str(),
     })
 }
 

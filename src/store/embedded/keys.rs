@@ -59,7 +59,7 @@ trees! {
     Attempts = 13, "attempts";
     /// endpoint -> health
     Endpoints = 14, "endpoints";
-    /// number -> replay
+    /// number -> job
     Jobs = 15, "jobs";
 }
 

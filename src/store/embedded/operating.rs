@@ -2,7 +2,7 @@
 
 use super::keys;
 use super::publishing;
-use super::settling::{leave_line, move_place};
+use super::settling::move_place;
 use super::txn::Txn;
 use crate::domain::{
     Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health, OperationalEvent,
@@ -43,29 +43,15 @@ pub(super) fn retry(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<Result<Delivery, Refused>, StoreError> {
-    let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
-    let Some(before) = before else {
-        return Ok(Err(Refused::NotThere));
+    let before = match steerable(txn, event, endpoint)? {
+        Ok(before) => before,
+        Err(why) => return Ok(Err(why)),
     };
-    match before.state {
-        DeliveryState::Abandoned { .. } => {
-            let after = before.revived(now);
-            publishing::enqueue(txn, after.clone())?;
-            Ok(Ok(after))
-        }
-        DeliveryState::Waiting { .. } if is_first(txn, &before)? => {
-            let state = DeliveryState::Waiting { due: now };
-            let after = Delivery {
-                state,
-                ..before.clone()
-            };
-            move_place(txn, &before, &after)?;
-            Ok(Ok(after))
-        }
-        DeliveryState::Waiting { .. } => Ok(Err(Refused::BehindAnother)),
-        DeliveryState::Delivering { .. } => Ok(Err(Refused::UnderWay)),
-        DeliveryState::Delivered { .. } => Ok(Err(Refused::Delivered)),
+    let waits = matches!(before.state, DeliveryState::Waiting { .. });
+    if waits && !is_first(txn, &before)? {
+        return Ok(Err(Refused::BehindAnother));
     }
+    retry_one(txn, before, now).map(Ok)
 }
 
 /// Gives up what is pending; what is out is not called back.
@@ -75,25 +61,74 @@ pub(super) fn discard(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<Result<Delivery, Refused>, StoreError> {
-    let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
-    let Some(before) = before else {
+    match steerable(txn, event, endpoint)? {
+        Ok(before) => discard_one(txn, before, now).map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+/// A delivery that waits or was abandoned; nothing can be wanted of another.
+fn steerable(
+    txn: &Txn<'_>,
+    event: EventId,
+    endpoint: &EndpointName,
+) -> Result<Result<Delivery, Refused>, StoreError> {
+    let found: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+    let Some(delivery) = found else {
         return Ok(Err(Refused::NotThere));
     };
-    match before.state {
-        DeliveryState::Waiting { .. } => {
-            let after = before.clone().discarded(now);
-            if is_first(txn, &before)? {
-                move_place(txn, &before, &after)?;
-            } else {
-                leave_line(txn, &after)?;
-                txn.put(keys::delivery(event, endpoint), after.clone())?;
-            }
-            Ok(Ok(after))
-        }
-        DeliveryState::Abandoned { .. } => Ok(Ok(before)),
-        DeliveryState::Delivering { .. } => Ok(Err(Refused::UnderWay)),
-        DeliveryState::Delivered { .. } => Ok(Err(Refused::Delivered)),
+    Ok(match delivery.state {
+        DeliveryState::Waiting { .. } | DeliveryState::Abandoned { .. } => Ok(delivery),
+        DeliveryState::Delivering { .. } => Err(Refused::UnderWay),
+        DeliveryState::Delivered { .. } => Err(Refused::Delivered),
+    })
+}
+
+/// Retries one that waits or was abandoned.
+pub(super) fn retry_one(
+    txn: &mut Txn<'_>,
+    before: Delivery,
+    now: Timestamp,
+) -> Result<Delivery, StoreError> {
+    if matches!(before.state, DeliveryState::Abandoned { .. }) {
+        let after = before.revived(now);
+        publishing::enqueue(txn, after.clone())?;
+        return Ok(after);
     }
+    let state = DeliveryState::Waiting { due: now };
+    let after = Delivery {
+        state,
+        ..before.clone()
+    };
+    if is_first(txn, &before)? {
+        move_place(txn, &before, &after)?;
+    } else {
+        // It is due as soon as those before it are settled.
+        txn.put(keys::delivery(after.event, &after.endpoint), after.clone())?;
+    }
+    Ok(after)
+}
+
+/// Discards one that waits or was abandoned.
+pub(super) fn discard_one(
+    txn: &mut Txn<'_>,
+    before: Delivery,
+    now: Timestamp,
+) -> Result<Delivery, StoreError> {
+    let after = before.clone().discarded(now);
+    if matches!(before.state, DeliveryState::Waiting { .. }) {
+        if is_first(txn, &before)? {
+            move_place(txn, &before, &after)?;
+            return Ok(after);
+        }
+        // Nobody follows it: the first of its line has its place in the queue, or is out.
+        if let Some((merchant, user)) = &before.line {
+            let place = keys::line(&before.endpoint, merchant, user, before.sequence);
+            txn.delete(keys::Tree::DeliveryLine, place);
+        }
+    }
+    txn.put(keys::delivery(after.event, &after.endpoint), after.clone())?;
+    Ok(after)
 }
 
 /// Whether a waiting delivery is the first of its line, and so has a place in the queue.

@@ -6,8 +6,8 @@ mod callback;
 mod delivery;
 mod endpoint;
 mod event;
+mod job;
 mod numbers;
-mod replay;
 mod verification;
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ pub(super) fn move_place(
     txn.put(keys::delivery(after.event, endpoint), after.clone())
 }
 
-pub(super) fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
+fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
     let Some((merchant, user)) = &settled.line else {
         return Ok(());
     };

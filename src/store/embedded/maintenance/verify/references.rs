@@ -3,7 +3,7 @@
 
 use super::VerifyReport;
 use crate::domain::{
-    Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, Health, Replay,
+    Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, Health, Job,
     UserState, Verification,
 };
 use crate::store::embedded::codec::{self, Record};
@@ -29,7 +29,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
     });
     each::<UserState>(engine, report, |_, _| Vec::new());
     each::<Health>(engine, report, |_, _| Vec::new());
-    each::<Replay>(engine, report, |_, _| Vec::new());
+    each::<Job>(engine, report, |_, _| Vec::new());
     each::<QueryRecord>(engine, report, |_, _| Vec::new());
     each::<Verification>(engine, report, |running, key| {
         let user = key.split_first_chunk::<10>().and_then(|(merchant, user)| {

@@ -1,4 +1,4 @@
-//! Replays under way: worked off in the background, a part each second, so that what is fresh is hardly delayed.
+//! Jobs under way: worked off in the background, a part each second, so that what is fresh is hardly delayed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::{Replay, ReplayOrder, Routing, Timestamp};
+use crate::domain::{Job, JobKind, JobOrder, Routing, Timestamp};
 use crate::store::{Store, StoreError};
 use crate::worker::Beat;
 
-/// Events looked at in one part, one transaction.
+/// Deliveries dealt with in one part, one transaction.
 const PART: usize = 200;
 
 /// The time between two parts.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Orders replays and works them off.
-pub struct Replays {
+/// Orders jobs and works them off.
+pub struct Jobs {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     routing: Arc<ArcSwap<Routing>>,
@@ -27,14 +27,14 @@ pub struct Replays {
     next: Mutex<Option<Timestamp>>,
 }
 
-impl std::fmt::Debug for Replays {
+impl std::fmt::Debug for Jobs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Replays")
+        f.write_str("Jobs")
     }
 }
 
-impl Replays {
-    /// Replays of what is in a store.
+impl Jobs {
+    /// Jobs on what is in a store.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
@@ -50,44 +50,36 @@ impl Replays {
         }
     }
 
-    /// How many events an order is about.
+    /// How many deliveries an order is about.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn count(&self, order: &ReplayOrder) -> Result<u64, StoreError> {
-        self.store
-            .count_replay(order, self.routing.load_full())
-            .await
+    pub async fn count(&self, order: &JobOrder) -> Result<u64, StoreError> {
+        self.store.count_job(order, self.routing.load_full()).await
     }
 
-    /// Counts, and has it done in the background.
+    /// Has it done in the background; `total` is what was counted.
     ///
     /// # Errors
     /// The store failed; nothing was ordered.
-    pub async fn begin(&self, order: ReplayOrder) -> Result<Replay, StoreError> {
-        let total = self.count(&order).await?;
-        let replay = self
-            .store
-            .begin_replay(order, total, self.clock.now())
-            .await?;
+    pub async fn begin(&self, order: JobOrder, total: u64) -> Result<Job, StoreError> {
+        let job = self.store.begin_job(order, total, self.clock.now()).await?;
+        let kind = job.order.kind.as_str();
         tracing::info!(
-            endpoint = %replay.order.endpoint, replay = replay.id, total,
-            "replay {} of {total} events to {} begins", replay.id, replay.order.endpoint
+            endpoint = %job.order.endpoint, job = job.id, kind, total,
+            "job {} begins: {kind} of {total} for {}", job.id, job.order.endpoint
         );
         self.ordered.notify_one();
-        Ok(replay)
+        Ok(job)
     }
 
-    /// Does the next part of each replay, if it is time. Returns how many events were handed on; `None`: none runs.
+    /// Does the next part of each job, if it is time. Returns how many deliveries were dealt with; `None`: none runs.
     ///
     /// # Errors
     /// The store failed.
     pub async fn advance(&self) -> Result<Option<u64>, StoreError> {
-        let running = self.store.replays().await?;
-        let running: Vec<Replay> = running
-            .into_iter()
-            .filter(|replay| replay.progress.is_running())
-            .collect();
+        let mut running = self.store.jobs().await?;
+        running.retain(|job| job.progress.is_running());
         if running.is_empty() {
             return Ok(None);
         }
@@ -99,29 +91,30 @@ impl Replays {
             }
             *next = Some(now.plus(EVERY));
         }
-        let mut handed_on = 0;
+        let mut dealt_with = 0;
         for before in running {
-            // One whose endpoint is not in the file waits for its return: nothing of it would be wanted.
+            // A replay whose endpoint is not in the file waits for its return: nothing of it would be wanted.
             let routing = self.routing.load_full();
-            if !routing.knows(&before.order.endpoint) {
+            if before.order.kind == JobKind::Replay && !routing.knows(&before.order.endpoint) {
                 continue;
             }
-            let advanced = self.store.advance_replay(before.id, PART, now, routing);
+            let advanced = self.store.advance_job(before.id, PART, now, routing);
             let Some(after) = advanced.await? else {
                 continue;
             };
-            handed_on += after.done.saturating_sub(before.done);
+            dealt_with += after.done.saturating_sub(before.done);
             if !after.progress.is_running() {
+                let (kind, state) = (after.order.kind.as_str(), after.progress.as_str());
                 tracing::info!(
-                    endpoint = %after.order.endpoint, replay = after.id, done = after.done,
-                    "replay {} is {}: {} events handed on", after.id, after.progress.as_str(), after.done
+                    endpoint = %after.order.endpoint, job = after.id, kind, done = after.done,
+                    "job {} is {state}: {kind} of {} for {}", after.id, after.done, after.order.endpoint
                 );
             }
         }
-        Ok(Some(handed_on))
+        Ok(Some(dealt_with))
     }
 
-    /// Works replays off until cancelled.
+    /// Works jobs off until cancelled.
     pub async fn run(&self, beat: Beat, cancel: CancellationToken) {
         loop {
             beat.turn();
@@ -132,7 +125,7 @@ impl Replays {
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "a replay could not go on; trying again"
+                        "a job could not go on; trying again"
                     );
                     self.clock.now().plus(EVERY)
                 }

@@ -1,0 +1,153 @@
+//! What operators order of many deliveries at once: counted first, then done in the background, to be watched and
+//! cancelled.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::{Answer, Failed, Parts, body, invalid};
+use super::auth::Operator;
+use super::endpoints::{named, no_such_endpoint};
+use super::views;
+use crate::domain::{EndpointName, EventKind, InvalidId, JobKind, JobOrder, Standing, Timestamp};
+use crate::http::problem::Problem;
+
+/// The routes.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/endpoints/{name}/replay", web::post().to(replay))
+        .route("/endpoints/{name}/retry", web::post().to(retry))
+        .route("/endpoints/{name}/discard", web::post().to(discard))
+        .route("/jobs", web::get().to(list))
+        .route("/jobs/{id}", web::get().to(show))
+        .route("/jobs/{id}/cancel", web::post().to(cancel));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JobBody {
+    since: Option<String>,
+    until: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
+    #[serde(default)]
+    states: Vec<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A time in RFC 3339.
+fn time(what: &str, text: &str) -> Result<Timestamp, Failed> {
+    let parsed: Option<jiff::Timestamp> = text.parse().ok();
+    let millis = parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let error = InvalidId("a time is written as in 2026-11-21T10:00:00Z");
+    millis
+        .map(Timestamp::from_millis)
+        .ok_or_else(|| invalid(what, &error))
+}
+
+fn names<T>(
+    what: &str,
+    names: &[String],
+    of: impl Fn(&str) -> Option<T>,
+    expected: &'static str,
+) -> Result<Vec<T>, Failed> {
+    let named = names.iter().map(|name| of(name));
+    let all: Option<Vec<T>> = named.collect();
+    all.ok_or_else(|| invalid(what, &InvalidId(expected)))
+}
+
+/// The order that a body describes.
+fn described(
+    kind: JobKind,
+    endpoint: EndpointName,
+    asked: &JobBody,
+    now: Timestamp,
+) -> Result<JobOrder, Failed> {
+    let since = match (&asked.since, kind) {
+        (Some(text), _) => time("since", text)?,
+        // Telling everything again that was ever told is hardly what somebody means who says nothing.
+        (None, JobKind::Replay) => {
+            return Err(invalid("since", &InvalidId("a replay needs a beginning")));
+        }
+        (None, JobKind::Retry | JobKind::Discard) => Timestamp::from_millis(0),
+    };
+    let until = asked.until.as_deref();
+    let states = |name: &str| {
+        let standing = Standing::from_name(name)?;
+        kind.standings().contains(&standing).then_some(standing)
+    };
+    let expected = match kind {
+        JobKind::Replay => "a list of delivered, abandoned, missing",
+        JobKind::Retry | JobKind::Discard => "a list of abandoned, waiting",
+    };
+    Ok(JobOrder {
+        kind,
+        endpoint,
+        since,
+        until: until.map_or(Ok(now), |text| time("until", text))?,
+        types: names(
+            "types",
+            &asked.types,
+            EventKind::from_name,
+            "a list of event types such as kyc.approved",
+        )?,
+        states: names("states", &asked.states, states, expected)?,
+    })
+}
+
+async fn replay(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+    ordered(&parts, JobKind::Replay, &name, &bytes).await
+}
+
+async fn retry(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+    ordered(&parts, JobKind::Retry, &name, &bytes).await
+}
+
+async fn discard(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+    ordered(&parts, JobKind::Discard, &name, &bytes).await
+}
+
+async fn ordered(parts: &Parts, kind: JobKind, name: &str, bytes: &web::Bytes) -> Answer {
+    let asked: JobBody = body(bytes)?;
+    let endpoint: EndpointName = name.parse().map_err(|error| invalid("endpoint", &error))?;
+    let order = described(kind, endpoint, &asked, parts.clock.now())?;
+    if kind == JobKind::Replay && !parts.routing.load().knows(&order.endpoint) {
+        return Err(no_such_endpoint());
+    }
+    let total = parts.jobs.count(&order).await?;
+    // One that is not in the configuration may still have something; one that has nothing may be a slip of the pen.
+    if total == 0 {
+        named(parts, name).await?;
+    }
+    if asked.dry_run {
+        return Ok(HttpResponse::Ok().json(json!({ "total": total, "job": null })));
+    }
+    let begun = parts.jobs.begin(order, total).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "total": begun.total, "job": views::job(&begun) })))
+}
+
+async fn list(_: Operator, parts: Parts) -> Answer {
+    let all = parts.store.jobs().await?;
+    let newest_first: Vec<_> = all.iter().rev().map(views::job).collect();
+    Ok(HttpResponse::Ok().json(json!({ "jobs": newest_first })))
+}
+
+fn no_such_job() -> Failed {
+    let detail = "there is no job of this number";
+    Failed(Problem::new(StatusCode::NOT_FOUND, "no_such_job", detail))
+}
+
+async fn show(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+    let all = parts.store.jobs().await?;
+    let found = all.iter().find(|job| job.id == *id);
+    Ok(HttpResponse::Ok().json(views::job(found.ok_or_else(no_such_job)?)))
+}
+
+async fn cancel(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+    let cancelled = parts.store.cancel_job(*id, parts.clock.now()).await?;
+    let job = cancelled.ok_or_else(no_such_job)?;
+    tracing::info!(job = job.id, "job {} is {}", job.id, job.progress.as_str());
+    Ok(HttpResponse::Ok().json(views::job(&job)))
+}
