@@ -6,6 +6,7 @@
 mod build;
 mod heartbeat;
 mod reload;
+mod sampling;
 mod stages;
 mod token;
 
@@ -24,6 +25,7 @@ use crate::config::settings::{Config, Listen};
 use crate::deliver::Jobs;
 use crate::http::admin::{AdminListener, Readiness};
 use crate::http::{BindError, PublicListener};
+use crate::metrics::Metrics;
 use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
 use crate::verify::Applications;
@@ -56,6 +58,7 @@ pub struct App {
     applications: Arc<Applications>,
     jobs: Arc<Jobs>,
     reloading: Reloading,
+    metrics: Arc<Metrics>,
     opened: OpenReport,
 }
 
@@ -77,6 +80,8 @@ pub struct Running {
     applications: Arc<Applications>,
     jobs: Arc<Jobs>,
     reloading: Reloading,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
     addresses: (Listen, Listen),
     listeners: Vec<ServerHandle>,
     cancel: CancellationToken,
@@ -150,6 +155,12 @@ impl App {
             let (jobs, ending) = (Arc::clone(&self.jobs), cancel.clone());
             let beat = beats.join("jobs".to_owned(), None);
             tracker.spawn(async move { jobs.run(beat, ending).await });
+            tracker.spawn(sampling::run(
+                Arc::clone(&self.metrics),
+                Arc::clone(&self.store),
+                Arc::clone(&self.clock),
+                cancel.clone(),
+            ));
         }
         self.readiness.serving();
         Ok(Running {
@@ -160,6 +171,8 @@ impl App {
             applications: self.applications,
             jobs: self.jobs,
             reloading: self.reloading,
+            metrics: self.metrics,
+            clock: self.clock,
             addresses,
             listeners,
             cancel,
@@ -234,7 +247,26 @@ impl Running {
     /// # Errors
     /// A client could not be made, or the TLS files cannot serve; nothing has changed.
     pub fn reload(&mut self, config: &Config) -> Result<Reloaded, BuildError> {
-        self.reloading.reload(&mut self.stages, config)
+        let reloaded = self.reloading.reload(&mut self.stages, config);
+        self.metrics.reloaded(self.clock.now(), reloaded.is_ok());
+        reloaded
+    }
+
+    /// Another configuration was asked for, and could not even be read.
+    pub fn not_reloaded(&self) {
+        self.metrics.reloaded(self.clock.now(), false);
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Ends the running minute of [`crate::metrics::History`], as the clock does with [`Workers::Running`]. For
+    /// [`Workers::Manual`].
+    pub async fn end_minute(&self) {
+        sampling::end_minute(&self.metrics, &*self.store, &*self.clock).await;
     }
 
     /// Ends when something inside went so wrong that the process should stop.

@@ -24,6 +24,7 @@ use crate::domain::{
     Delivery, DeliveryPolicy, DeliveryState, Ease, EndpointName, HealthChange, Outcome, Pace,
     Routing, Timestamp,
 };
+use crate::metrics::{DeliverMetrics, Metrics};
 use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Store, StoreError};
 use crate::worker::Stage;
 
@@ -57,6 +58,8 @@ pub struct DelivererParts {
     pub routing: Arc<ArcSwap<Routing>>,
     /// What may change.
     pub settings: Arc<ArcSwap<DelivererSettings>>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Does the deliveries of one endpoint.
@@ -71,6 +74,7 @@ pub struct Deliverer {
     out: AtomicUsize,
     /// When it was last seen to be up again; milliseconds.
     up_since: AtomicU64,
+    metrics: DeliverMetrics,
 }
 
 impl Deliverer {
@@ -83,6 +87,7 @@ impl Deliverer {
             ease: Mutex::default(),
             out: AtomicUsize::new(0),
             up_since: AtomicU64::new(0),
+            metrics: parts.metrics.deliver(&parts.endpoint),
             bell: parts
                 .store
                 .signals()
@@ -111,6 +116,8 @@ impl Deliverer {
         took: Duration,
     ) {
         let now = self.parts.clock.now().max(began);
+        let metrics = &self.parts.metrics;
+        metrics.attempted(&self.metrics, outcome.failure, took);
         let report = AttemptReport {
             began,
             took,
@@ -125,6 +132,7 @@ impl Deliverer {
         match self.parts.store.record_attempt(claim, report).await {
             Ok(Some(recorded)) => {
                 log(&claim.delivery, &outcome, &recorded, took);
+                self.count(claim, &recorded.delivery.state, now);
                 self.take_in(&recorded, &outcome, now);
             }
             Ok(None) => tracing::warn!(
@@ -142,6 +150,18 @@ impl Deliverer {
 }
 
 impl Deliverer {
+    fn count(&self, claim: &DeliveryClaim, state: &DeliveryState, now: Timestamp) {
+        match state {
+            DeliveryState::Delivered { .. } => {
+                let fresh = !claim.delivery.replay;
+                let after = fresh.then(|| now.since(claim.event.at));
+                self.parts.metrics.delivered(&self.metrics, after);
+            }
+            DeliveryState::Abandoned { .. } => self.metrics.abandoned(),
+            DeliveryState::Waiting { .. } | DeliveryState::Delivering { .. } => {}
+        }
+    }
+
     /// What an attempt says of the endpoint.
     fn take_in(&self, recorded: &AttemptRecorded, outcome: &Outcome, now: Timestamp) {
         let endpoint = &self.parts.endpoint;

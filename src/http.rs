@@ -8,6 +8,7 @@ mod callback;
 pub mod client;
 mod crowd;
 mod edge;
+mod expiry;
 mod limit;
 pub mod listener;
 pub mod problem;

@@ -11,6 +11,7 @@ pub mod config;
 pub mod deliver;
 pub mod domain;
 pub mod http;
+pub mod metrics;
 pub mod outbound;
 pub mod receive;
 pub mod sandbox;

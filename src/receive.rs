@@ -76,6 +76,8 @@ pub struct Taken {
     pub trust: Trust,
     /// Whether a user id was found in it.
     pub recognized: bool,
+    /// How its sign checked.
+    pub sign: SignCheck,
 }
 
 /// Why a callback was not taken. Nothing was kept that would later count as accepted.
@@ -198,6 +200,7 @@ impl Receiver {
             id: callback.id,
             trust: callback.trust(),
             recognized: callback.user.is_some(),
+            sign,
         };
         if let Some(user) = &callback.user {
             debug!(callback = %taken.id, %user, "callback is about a user");

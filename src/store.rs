@@ -105,6 +105,8 @@ pub struct AnswerRecorded {
     pub next_due: Option<Timestamp>,
     /// It became stuck just now.
     pub newly_stuck: bool,
+    /// If an event was made because a callback came: when the first one came since the user's event before.
+    pub rung: Option<Timestamp>,
 }
 
 /// How far a walk over a lane has come; the store alone knows what is in it.

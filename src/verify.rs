@@ -5,6 +5,7 @@
 
 mod answer;
 mod apply;
+mod log;
 mod provider;
 mod query;
 
@@ -25,7 +26,8 @@ use crate::domain::{
     Answer, BreakerChange, MerchantNo, OperationalEvent, Pace, Routing, Secrets, Timestamp,
     Verification, VerifyLane, VerifyPolicy,
 };
-use crate::store::{AnswerRecorded, AnswerReport, Lane, Store, StoreError, VerifyClaim};
+use crate::metrics::{Metrics, VerifyMetrics};
+use crate::store::{AnswerReport, Lane, Store, StoreError, VerifyClaim};
 use crate::worker::Stage;
 
 /// How long after a query's own timeout its result may still be recorded before somebody else may ask.
@@ -68,6 +70,8 @@ pub struct VerifierParts {
     pub routing: Arc<ArcSwap<Routing>>,
     /// What may change.
     pub settings: Arc<ArcSwap<VerifierSettings>>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Does one lane of one merchant.
@@ -77,6 +81,7 @@ pub struct Verifier {
     permits: Arc<Semaphore>,
     open_pace: Option<Mutex<Pace>>,
     bell: Arc<Notify>,
+    metrics: VerifyMetrics,
 }
 
 /// A claimed verification with the leave to ask.
@@ -104,6 +109,7 @@ impl Verifier {
             }
         };
         Self {
+            metrics: parts.metrics.verify(&parts.merchant),
             parts,
             permits,
             open_pace,
@@ -159,40 +165,26 @@ impl Verifier {
             policy: self.parts.settings.load().policy.clone(),
             routing: self.parts.routing.load_full(),
         };
-        match self.parts.store.record_answer(claim, report).await {
-            Ok(recorded) => self.log(claim, &answer, &recorded, took),
+        let recorded = self.parts.store.record_answer(claim, report).await;
+        let rung = recorded.as_ref().ok().and_then(|recorded| recorded.rung);
+        let outcome = match &answer {
+            Answer::Verdict(verdict) => Ok(verdict.status().word()),
+            Answer::Failed(failure) => Err(failure.class()),
+        };
+        let metrics = &self.parts.metrics;
+        metrics.queried(
+            &self.metrics,
+            outcome,
+            took,
+            rung.map(|rung| now.since(rung)),
+        );
+        match recorded {
+            Ok(recorded) => log::answered(claim, &answer, &recorded, took),
             Err(error) => tracing::error!(
                 merchant = %claim.merchant,
                 error = &error as &dyn std::error::Error,
                 "an answer could not be recorded; the user is asked about again when the lease ends"
             ),
-        }
-    }
-
-    fn log(&self, claim: &VerifyClaim, answer: &Answer, recorded: &AnswerRecorded, took: Duration) {
-        let merchant = &claim.merchant;
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let query = claim.verification.queries;
-        let event = recorded.event.map(tracing::field::display);
-        let next_due = recorded.next_due.map(tracing::field::display);
-        tracing::debug!(%merchant, user = %claim.user, query, "verification of this user");
-        match answer {
-            Answer::Verdict(verdict) => tracing::info!(
-                %merchant, query, took_ms, event, next_due,
-                outcome = verdict.status().word(),
-                "verification answered {}", verdict.status().word()
-            ),
-            Answer::Failed(failure) => tracing::warn!(
-                %merchant, query, took_ms, next_due,
-                outcome = failure.class(),
-                "verification failed: {failure}"
-            ),
-        }
-        if recorded.newly_stuck {
-            tracing::error!(%merchant, query, next_due, "verification is stuck: no final status within verify.give_up_after; asking daily from now on");
-        }
-        if !recorded.counted {
-            tracing::warn!(%merchant, query, "an answer came after its lease had ended and was not recorded");
         }
     }
 
@@ -240,6 +232,15 @@ impl Verifier {
             if from.is_none() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Whether the provider is down, to whoever watches the metrics.
+    pub fn show_provider(&self) {
+        let provider = &self.parts.provider;
+        let down = provider.breaker().is_open();
+        for merchant in provider.merchants() {
+            self.parts.metrics.provider_is_down(&merchant, down);
         }
     }
 
@@ -349,6 +350,9 @@ impl Stage for Verifier {
             .await;
         drop((wire, slot));
         let down = Verification::blames_provider(&queried.answer);
+        if down {
+            self.metrics.provider_failed();
+        }
         let asked = claim.verification.asked.unwrap_or(began);
         // Until all that waits stands in its order nothing else goes out: the probe's leave is held meanwhile.
         let is_back = permit.is_probe() && !down;
@@ -366,6 +370,7 @@ impl Stage for Verifier {
         match change {
             BreakerChange::None => {}
             BreakerChange::Opened { since } => {
+                self.show_provider();
                 tracing::error!(
                     provider = provider.address(),
                     "the provider does not answer: queries are held but for one probe at a time, callbacks are still accepted"
@@ -375,6 +380,7 @@ impl Stage for Verifier {
                     .await;
             }
             BreakerChange::Closed { since } => {
+                self.show_provider();
                 tracing::info!(provider = provider.address(), %since, "the provider answers again");
                 let address = provider.address().to_owned();
                 self.tell(OperationalEvent::ProviderRecovered { address, since })

@@ -27,6 +27,7 @@ use vexora_relay::domain::{
     Answer, Attempt, Delivery, DeliveryPolicy, EventFilter, FailureClass, Jitter, Route, Routing,
     Schedule, Secret, Source, Status, Timestamp, Trust, Verdict, VerifyLane, VerifyPolicy,
 };
+use vexora_relay::metrics::Metrics;
 use vexora_relay::outbound::{Client, ClientSettings, PublicRoots};
 use vexora_relay::signing::webhook::WebhookKey;
 use vexora_relay::store::embedded::{
@@ -182,6 +183,7 @@ impl Scene {
             entropy: Arc::new(SeededEntropy::new(2)),
             routing: Arc::new(ArcSwap::new(routing())),
             settings: Arc::new(ArcSwap::from_pointee(settings)),
+            metrics: Arc::new(Metrics::new(START)),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::deliver::Jobs;
 use crate::domain::MerchantNo;
 use crate::http::admin::{AdminListener, AdminParts, Readiness};
 use crate::http::{BindError, Opened, PublicListener};
+use crate::metrics::Metrics;
 use crate::outbound::{Client, ClientError, ClientSettings, PublicRoots};
 use crate::receive::{ReceiveMerchant, ReceiveSettings, Receiver};
 use crate::store::embedded::{EmbeddedSettings, OpenError, SledStore};
@@ -73,8 +74,12 @@ impl App {
     /// # Errors
     /// The store, a listener or a client could not be had.
     pub async fn build(config: &Config, deps: Deps, sockets: Sockets) -> Result<Self, BuildError> {
-        let settings = EmbeddedSettings::at(config.store.path.clone(), config.store.min_free);
         let now = deps.clock.now();
+        let metrics = Arc::new(Metrics::new(now));
+        let settings = EmbeddedSettings {
+            metrics: metrics.commits(),
+            ..EmbeddedSettings::at(config.store.path.clone(), config.store.min_free)
+        };
         let (store, opened) = tokio::task::spawn_blocking(move || SledStore::open(&settings, now))
             .await
             .map_err(|_join| BuildError::Interrupted)??;
@@ -92,6 +97,7 @@ impl App {
             &config.server,
             Arc::clone(&receiver),
             Arc::clone(&deps.clock),
+            Arc::clone(&metrics),
             sockets.public,
         )
         .await?;
@@ -128,9 +134,11 @@ impl App {
             min_free: config.store.min_free,
             applications: Arc::clone(&applications),
             routing: Arc::clone(&routing),
+            metrics: Arc::clone(&metrics),
+            scraping: tokio::sync::Mutex::default(),
         };
         let admin = AdminListener::bind(&config.admin.listen, parts, sockets.admin).await?;
-        let stages = Stages::build(config, &store, &deps, &routing, &roots)?;
+        let stages = Stages::build(config, &store, &deps, &metrics, &routing, &roots)?;
         let reloading = Reloading {
             config: config.clone(),
             routing,
@@ -150,6 +158,7 @@ impl App {
             applications,
             jobs,
             reloading,
+            metrics,
             opened,
         })
     }

@@ -19,6 +19,7 @@ use crate::config::settings::{
 };
 use crate::deliver::{Deliverer, DelivererParts, DelivererSettings, Sender, Target, WireFormat};
 use crate::domain::{MerchantNo, Pace, Routing, Secret, VerifyLane};
+use crate::metrics::Metrics;
 use crate::outbound::{Client, ClientSettings, PublicRoots};
 use crate::store::Store;
 use crate::verify::{Provider, QueryClient, Verifier, VerifierParts, VerifierSettings};
@@ -88,6 +89,7 @@ impl Asked {
 pub(super) struct Stages {
     store: Arc<dyn Store>,
     deps: Deps,
+    metrics: Arc<Metrics>,
     routing: Arc<ArcSwap<Routing>>,
     asked: Asked,
     verifiers: Vec<Worker<Verifier>>,
@@ -108,12 +110,14 @@ impl Stages {
         config: &Config,
         store: &Arc<dyn Store>,
         deps: &Deps,
+        metrics: &Arc<Metrics>,
         routing: &Arc<ArcSwap<Routing>>,
         roots: &PublicRoots,
     ) -> Result<Self, BuildError> {
         let mut stages = Self {
             store: Arc::clone(store),
             deps: deps.clone(),
+            metrics: Arc::clone(metrics),
             routing: Arc::clone(routing),
             // Nobody is asked about yet, so that whatever is configured is a change.
             asked: Asked {
@@ -167,7 +171,7 @@ impl Stages {
     ) -> Result<Prepared, BuildError> {
         let asked = Asked::of(config);
         let verifiers = (asked != self.asked)
-            .then(|| verifiers(config, &self.store, &self.deps, &self.routing, roots))
+            .then(|| self.make_verifiers(config, roots))
             .transpose()?;
         let deliverers = config.endpoints.iter().map(|endpoint| {
             let settings = deliverer_settings(config, endpoint, roots)?;
@@ -180,6 +184,60 @@ impl Stages {
         })
     }
 
+    fn make_verifiers(
+        &self,
+        config: &Config,
+        roots: &PublicRoots,
+    ) -> Result<Vec<Arc<Verifier>>, BuildError> {
+        let mut at: BTreeMap<&str, Vec<MerchantNo>> = BTreeMap::new();
+        for merchant in &config.merchants {
+            at.entry(config.base_url_of(merchant))
+                .or_default()
+                .push(merchant.merchant_no.clone());
+        }
+        let client = Client::new(&ClientSettings::default(), roots).map_err(|source| {
+            BuildError::Client {
+                part: config.vexora.base_url.clone(),
+                source,
+            }
+        })?;
+        let providers: BTreeMap<&str, Arc<Provider>> = at
+            .into_iter()
+            .map(|(url, merchants)| {
+                let client =
+                    QueryClient::new(client.clone(), url.to_owned(), config.vexora.timeout);
+                (url, Arc::new(Provider::new(client, merchants)))
+            })
+            .collect();
+        let permits = Arc::new(Semaphore::new(config.vexora.max_in_flight));
+        let rate = config.vexora.rate_limit.map(|rate| (rate.count, rate.per));
+        let mut verifiers = Vec::new();
+        for merchant in &config.merchants {
+            let Some(provider) = providers.get(config.base_url_of(merchant)) else {
+                continue;
+            };
+            let pace = rate.map(|(count, per)| Arc::new(Mutex::new(Pace::new(count, per))));
+            let settings = Arc::new(ArcSwap::from_pointee(verifier_settings(config, merchant)));
+            for lane in [VerifyLane::Main, VerifyLane::Open] {
+                let parts = VerifierParts {
+                    merchant: merchant.merchant_no.clone(),
+                    lane,
+                    provider: Arc::clone(provider),
+                    pace: pace.clone(),
+                    permits: Arc::clone(&permits),
+                    store: Arc::clone(&self.store),
+                    clock: Arc::clone(&self.deps.clock),
+                    entropy: Arc::clone(&self.deps.entropy),
+                    routing: Arc::clone(&self.routing),
+                    settings: Arc::clone(&settings),
+                    metrics: Arc::clone(&self.metrics),
+                };
+                verifiers.push(Arc::new(Verifier::new(parts, rate)));
+            }
+        }
+        Ok(verifiers)
+    }
+
     /// Goes over to another configuration: whoever is in both goes on, with what is new; the rest come and go.
     pub(super) fn take(&mut self, config: &Config, prepared: Prepared) {
         self.asked = prepared.asked;
@@ -187,8 +245,11 @@ impl Stages {
             Some(fresh) => {
                 for gone in self.verifiers.drain(..) {
                     gone.cancel.cancel();
+                    self.metrics.forget_provider(gone.stage.merchant());
                 }
                 for stage in fresh {
+                    self.metrics.expect_merchant(stage.merchant());
+                    stage.show_provider();
                     let mut worker = Worker::new(stage);
                     if let Some(crew) = &self.crew {
                         worker.spawn(crew);
@@ -230,6 +291,7 @@ impl Stages {
                         entropy: Arc::clone(&self.deps.entropy),
                         routing: Arc::clone(&self.routing),
                         settings: Arc::new(ArcSwap::from_pointee(settings)),
+                        metrics: Arc::clone(&self.metrics),
                     })));
                     if let Some(crew) = &self.crew {
                         worker.spawn(crew);
@@ -255,59 +317,6 @@ fn verifier_settings(config: &Config, merchant: &MerchantSettings) -> VerifierSe
         policy: config.verify.policy.clone(),
         app_secret: merchant.app_secret.clone(),
     }
-}
-
-fn verifiers(
-    config: &Config,
-    store: &Arc<dyn Store>,
-    deps: &Deps,
-    routing: &Arc<ArcSwap<Routing>>,
-    roots: &PublicRoots,
-) -> Result<Vec<Arc<Verifier>>, BuildError> {
-    let mut at: BTreeMap<&str, Vec<MerchantNo>> = BTreeMap::new();
-    for merchant in &config.merchants {
-        at.entry(config.base_url_of(merchant))
-            .or_default()
-            .push(merchant.merchant_no.clone());
-    }
-    let client =
-        Client::new(&ClientSettings::default(), roots).map_err(|source| BuildError::Client {
-            part: config.vexora.base_url.clone(),
-            source,
-        })?;
-    let providers: BTreeMap<&str, Arc<Provider>> = at
-        .into_iter()
-        .map(|(url, merchants)| {
-            let client = QueryClient::new(client.clone(), url.to_owned(), config.vexora.timeout);
-            (url, Arc::new(Provider::new(client, merchants)))
-        })
-        .collect();
-    let permits = Arc::new(Semaphore::new(config.vexora.max_in_flight));
-    let rate = config.vexora.rate_limit.map(|rate| (rate.count, rate.per));
-    let mut verifiers = Vec::new();
-    for merchant in &config.merchants {
-        let Some(provider) = providers.get(config.base_url_of(merchant)) else {
-            continue;
-        };
-        let pace = rate.map(|(count, per)| Arc::new(Mutex::new(Pace::new(count, per))));
-        let settings = Arc::new(ArcSwap::from_pointee(verifier_settings(config, merchant)));
-        for lane in [VerifyLane::Main, VerifyLane::Open] {
-            let parts = VerifierParts {
-                merchant: merchant.merchant_no.clone(),
-                lane,
-                provider: Arc::clone(provider),
-                pace: pace.clone(),
-                permits: Arc::clone(&permits),
-                store: Arc::clone(store),
-                clock: Arc::clone(&deps.clock),
-                entropy: Arc::clone(&deps.entropy),
-                routing: Arc::clone(routing),
-                settings: Arc::clone(&settings),
-            };
-            verifiers.push(Arc::new(Verifier::new(parts, rate)));
-        }
-    }
-    Ok(verifiers)
 }
 
 /// The HTTP client that an endpoint's transport asks for.

@@ -59,6 +59,7 @@ fn reload(file: &Path, running: &mut Running, logging: &Logging) {
     let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
+            running.not_reloaded();
             for problem in problems.iter() {
                 tracing::error!(%problem, "not reloaded: {problem}");
             }

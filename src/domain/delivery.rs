@@ -95,6 +95,18 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
+    /// All there are.
+    pub const ALL: &'static [Self] = &[
+        Self::Connect,
+        Self::Dns,
+        Self::Tls,
+        Self::Timeout,
+        Self::Reset,
+        Self::BodyMismatch,
+        Self::Status,
+        Self::Interrupted,
+    ];
+
     /// The class as shown: `connect`, `dns`, `tls`, `timeout`, `reset`, `body_mismatch`, `status`, `interrupted`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -1,13 +1,14 @@
 //! The operators' listener: health, readiness and the API. Apart from the public one, with a thread and limits of its
 //! own, so that neither can hurt the other.
 //!
-//! Promise: everything but `/healthz` and `/readyz` needs the token; nothing that is answered holds a secret.
+//! Promise: everything but `/healthz`, `/readyz` and `/metrics` needs the token; nothing that is answered holds a secret.
 
 mod api;
 mod auth;
 mod copies;
 mod endpoints;
 mod jobs;
+mod metrics;
 mod readiness;
 mod views;
 
@@ -30,6 +31,7 @@ use crate::clock::{Clock, Entropy};
 use crate::config::settings::Listen;
 use crate::deliver::Jobs;
 use crate::domain::{MerchantNo, Routing, Secret};
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::verify::Applications;
 use crate::worker::Beats;
@@ -64,6 +66,10 @@ pub struct AdminParts {
     pub jobs: Arc<Jobs>,
     /// Who hears of what: which endpoints there are.
     pub routing: Arc<ArcSwap<Routing>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Held while an answer of `/metrics` is made.
+    pub scraping: tokio::sync::Mutex<()>,
 }
 
 impl AdminParts {
@@ -130,6 +136,7 @@ impl AdminListener {
                 .app_data(web::PayloadConfig::new(MAX_BODY))
                 .service(web::resource("/healthz").route(web::get().to(healthy)))
                 .service(web::resource("/readyz").route(web::get().to(readiness::answer)))
+                .service(web::resource("/metrics").route(web::get().to(metrics::answer)))
                 .service(api::scope())
                 .default_service(web::to(not_found))
         })

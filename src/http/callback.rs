@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::domain::{Arrival, Trust};
-use crate::receive::Door;
+use crate::receive::{Door, Refusal};
 
 use super::client::Client;
 use super::crowd::Place;
@@ -27,12 +27,8 @@ use super::reply::{Holding, reply};
 pub(super) struct Connected(Cell<Option<Instant>>);
 
 impl Connected {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "measures how long a client takes to send"
-    )]
     pub(super) fn now() -> Self {
-        Self(Cell::new(Some(Instant::now())))
+        Self(Cell::new(Some(instant())))
     }
 }
 
@@ -58,6 +54,7 @@ pub(super) async fn answer(
         Ok(success) => (text(success.body), success.knows || client.trusted_peer),
         Err(problem) => {
             debug!(code = problem.code(), "request refused");
+            edge.metrics.callback_refused(problem.code());
             let keep = client.trusted_peer && !problem.closes();
             (problem.response(), keep)
         }
@@ -90,7 +87,20 @@ async fn serve(
     rules.allow(client)?;
     let body = reading::body(req, payload, rules.max_body, deadline(req, rules)).await?;
     let arrival = arrival(req, client, body, edge);
-    let taken = edge.receiver.take(&door, arrival).await?;
+    let began = instant();
+    let metrics = &edge.metrics;
+    let taken = edge.receiver.take(&door, arrival).await;
+    let taken = taken.inspect_err(|refusal| {
+        if let Refusal::BadSign(sign) = refusal {
+            metrics.callback_with_bad_sign(door.merchant(), *sign);
+        }
+    })?;
+    metrics.callback_accepted(
+        door.merchant(),
+        taken.sign,
+        taken.recognized,
+        began.elapsed(),
+    );
     Ok(acknowledged(rules, taken.trust != Trust::Open))
 }
 
@@ -129,13 +139,17 @@ fn acknowledged(rules: &Rules, knows: bool) -> Success {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "measures how long a client takes to send"
+    reason = "measures how long clients and the disk take"
 )]
+fn instant() -> Instant {
+    Instant::now()
+}
+
 fn deadline(req: &HttpRequest, rules: &Rules) -> Instant {
     let began = req
         .conn_data::<Connected>()
         .and_then(|connected| connected.0.take());
-    began.unwrap_or_else(Instant::now) + rules.request_timeout
+    began.unwrap_or_else(instant) + rules.request_timeout
 }
 
 fn arrival(req: &HttpRequest, client: &Client, body: Vec<u8>, edge: &Edge) -> Arrival {

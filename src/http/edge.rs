@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::config::settings::{Rate, ServerSettings};
+use crate::metrics::Metrics;
 use crate::receive::Receiver;
 
 use super::client::{self, Client};
@@ -76,6 +77,7 @@ impl Rules {
 pub struct Edge {
     pub(super) receiver: Arc<Receiver>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
     rules: ArcSwap<Rules>,
     pub(super) certificate: Option<Arc<Certificate>>,
     warned: AtomicBool,
@@ -97,11 +99,13 @@ impl Edge {
         settings: &ServerSettings,
         receiver: Arc<Receiver>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
         certificate: Option<Arc<Certificate>>,
     ) -> Self {
         Self {
             receiver,
             clock,
+            metrics,
             rules: ArcSwap::from_pointee(Rules::new(settings, None)),
             certificate,
             warned: AtomicBool::new(false),
@@ -117,9 +121,18 @@ impl Edge {
         if let (Some(certificate), Some(files)) = (&self.certificate, &settings.tls) {
             certificate.reload(files)?;
         }
+        self.show_certificate();
         let rules = Rules::new(settings, Some(&self.rules.load()));
         self.rules.store(Arc::new(rules));
         Ok(())
+    }
+
+    /// When the certificate expires, to whoever watches the metrics.
+    pub(super) fn show_certificate(&self) {
+        let certificate = self.certificate.as_ref();
+        if let Some(expires) = certificate.and_then(|certificate| certificate.expires()) {
+            self.metrics.certificate_is_good_until(expires);
+        }
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

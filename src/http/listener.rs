@@ -15,6 +15,7 @@ use actix_web::{App, HttpServer, web};
 
 use crate::clock::Clock;
 use crate::config::settings::{Listen, ServerSettings};
+use crate::metrics::Metrics;
 use crate::receive::Receiver;
 
 use super::callback::{self, Connected};
@@ -58,6 +59,7 @@ impl PublicListener {
         settings: &ServerSettings,
         receiver: Arc<Receiver>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
         passed: Option<Opened>,
     ) -> Result<Self, BindError> {
         // Before the socket: a listener that cannot serve should not have been seen.
@@ -70,7 +72,14 @@ impl PublicListener {
         if certificate.is_some() && matches!(address, Listen::Unix(_)) {
             return Err(BindError::TlsOverUnix);
         }
-        let edge = Edge::new(settings, receiver, clock, certificate.map(Arc::new));
+        let edge = Edge::new(
+            settings,
+            receiver,
+            clock,
+            metrics,
+            certificate.map(Arc::new),
+        );
+        edge.show_certificate();
         Ok(Self {
             socket,
             address,
@@ -111,6 +120,7 @@ impl PublicListener {
         })
         .on_connect(move |io, connection| {
             connection.insert(Connected::now());
+            connection.insert(edge_of_connections.metrics.connected());
             let trusted = |address| edge_of_connections.trusts(address);
             if let Some(place) = crowd.take_in(io, patience, trusted) {
                 connection.insert(place);

@@ -14,7 +14,9 @@ use rustls::{InconsistentKeys, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::expiry;
 use crate::config::settings::TlsFiles;
+use crate::domain::Timestamp;
 
 /// Why the TLS files cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,15 @@ impl ResolvesServerCert for Certificate {
 impl Certificate {
     pub(super) fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         Ok(Self(ArcSwap::from_pointee(read(files)?)))
+    }
+
+    /// When it expires.
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        let current = self.0.load();
+        current
+            .cert
+            .first()
+            .and_then(|leaf| expiry::not_after(leaf))
     }
 
     pub(super) fn reload(&self, files: &TlsFiles) -> Result<(), TlsError> {

@@ -63,6 +63,7 @@ use crate::domain::{
     Application, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
     MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
+use crate::metrics::CommitMetrics;
 
 /// Where the store lives and what it leaves free.
 #[derive(Clone, Debug)]
@@ -73,19 +74,22 @@ pub struct EmbeddedSettings {
     pub min_free: u64,
     /// sled's page cache, in bytes.
     pub cache: u64,
+    /// Where commits are counted.
+    pub metrics: Arc<CommitMetrics>,
 }
 
 impl EmbeddedSettings {
     /// 64 MiB keeps a million waiting callbacks at 190 to 260 MB of memory; sled's own default takes 900 MB.
     pub const DEFAULT_CACHE: u64 = 64 << 20;
 
-    /// A store at `path` with the default cache.
+    /// A store at `path` with the default cache, whose commits nobody looks at.
     #[must_use]
-    pub const fn at(path: PathBuf, min_free: u64) -> Self {
+    pub fn at(path: PathBuf, min_free: u64) -> Self {
         Self {
             path,
             min_free,
             cache: Self::DEFAULT_CACHE,
+            metrics: Arc::default(),
         }
     }
 }
@@ -136,6 +140,7 @@ impl SledStore {
             signals: Arc::clone(&signals),
             min_free: settings.min_free,
             cache: settings.cache,
+            metrics: Arc::clone(&settings.metrics),
         })
         .map_err(|source| OpenError::Directory {
             path: settings.path.clone(),

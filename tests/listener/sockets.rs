@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use vexora_relay::clock::SimClock;
 use vexora_relay::config::settings::{Listen, ServerSettings, TlsFiles};
 use vexora_relay::http::{BindError, Opened, PublicListener, TlsError};
+use vexora_relay::metrics::Metrics;
 
 use crate::listening::{
     NOW, callback_path, listening, listening_on, post, receiver, request, server_settings,
@@ -22,7 +23,7 @@ use crate::wire::Wire;
 async fn refused(settings: &ServerSettings) -> BindError {
     let receiver = receiver(&Arc::new(RecordingStore::new()));
     let clock = Arc::new(SimClock::at(NOW));
-    PublicListener::bind(settings, receiver, clock, None)
+    PublicListener::bind(settings, receiver, clock, Arc::new(Metrics::new(NOW)), None)
         .await
         .expect_err("it was bound")
 }

@@ -1,12 +1,14 @@
 //! What the tests of the whole relay do to it, named after what a user does.
 
 mod relay;
+mod scrape;
 mod service;
 mod setup;
 mod signs;
 mod sink;
 
 pub use relay::{Relay, post};
+pub use scrape::Scrape;
 pub use service::Service;
 pub use setup::Setup;
 pub use signs::{hmac_signature, own_sign};

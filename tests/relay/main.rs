@@ -22,6 +22,7 @@ mod isolation;
 mod kit;
 mod lanes;
 mod limits;
+mod metrics;
 mod official;
 mod ordering;
 mod readiness;

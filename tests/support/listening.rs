@@ -12,6 +12,7 @@ use vexora_relay::clock::{SeededEntropy, SimClock};
 use vexora_relay::config::settings::{Listen, ServerSettings};
 use vexora_relay::domain::{Routing, Secret, Secrets, Timestamp};
 use vexora_relay::http::{Edge, Opened, PublicListener};
+use vexora_relay::metrics::Metrics;
 use vexora_relay::receive::{ReceiveMerchant, ReceiveSettings, Receiver};
 
 use super::recording_store::RecordingStore;
@@ -85,9 +86,15 @@ pub async fn listening_on(settings: ServerSettings, passed: Option<Opened>) -> L
     let store = Arc::new(RecordingStore::new());
     let receiver = receiver(&store);
     let clock = Arc::new(SimClock::at(NOW));
-    let listener = PublicListener::bind(&settings, Arc::clone(&receiver), clock, passed)
-        .await
-        .expect("bound");
+    let listener = PublicListener::bind(
+        &settings,
+        Arc::clone(&receiver),
+        clock,
+        Arc::new(Metrics::new(NOW)),
+        passed,
+    )
+    .await
+    .expect("bound");
     let (at, edge) = (listener.local_addr().clone(), listener.edge());
     let server = listener.run(2, Duration::from_secs(20)).expect("running");
     let handle = server.handle();

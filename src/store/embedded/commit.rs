@@ -20,6 +20,7 @@ use super::mending::Broken;
 use super::rebuild;
 use super::trust::{self, Left};
 use super::txn::{Room, Txn};
+use crate::metrics::CommitMetrics;
 use crate::store::{Signals, StoreError};
 
 /// Use cases that may wait; the next callback is refused with 503. At the measured rates this is under a second's
@@ -134,6 +135,7 @@ pub(super) struct Parts {
     pub(super) signals: Arc<Signals>,
     pub(super) min_free: u64,
     pub(super) cache: u64,
+    pub(super) metrics: Arc<CommitMetrics>,
 }
 
 struct Loop {
@@ -151,7 +153,8 @@ impl Loop {
         clippy::disallowed_methods,
         reason = "the age of a checkpoint, not a schedule that a test runs through"
     )]
-    fn new(parts: Parts) -> Self {
+    fn new(mut parts: Parts) -> Self {
+        parts.journal.count_in(&parts.metrics);
         Self {
             parts,
             room: None,
@@ -231,12 +234,16 @@ impl Loop {
         };
         match written {
             Ok(()) => {
+                if !changes.is_empty() {
+                    self.parts.metrics.committed(answers.len());
+                }
                 for lane in rings.into_iter().collect::<HashSet<_>>() {
                     self.parts.signals.ring(&lane);
                 }
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(error) => {
+                self.parts.metrics.failed();
                 tracing::error!(%error, waiting = answers.len(), "the store could not write; callbacks are answered 503");
                 let error = Arc::new(error);
                 answers.into_iter().for_each(|answer| answer(Err(&error)));

@@ -16,12 +16,13 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::format::{Header, SEGMENT_MAGIC};
 use super::engine::Changes;
 use super::machine::{Machine, OutFile, Point};
 use super::opening::SCHEMA;
+use crate::metrics::CommitMetrics;
 
 /// The journal's directory inside the data directory.
 pub(super) const JOURNAL: &str = "journal";
@@ -70,6 +71,7 @@ pub(super) struct Journal {
     number: u64,
     sequence: u64,
     written: u64,
+    metrics: Arc<CommitMetrics>,
 }
 
 impl Journal {
@@ -90,7 +92,13 @@ impl Journal {
             number: found.last().map_or(0, |newest| newest.number),
             sequence: last,
             written: found.iter().map(|segment| segment.length).sum(),
+            metrics: Arc::default(),
         })
+    }
+
+    /// What is written from now on is counted here.
+    pub(super) fn count_in(&mut self, metrics: &Arc<CommitMetrics>) {
+        self.metrics = Arc::clone(metrics);
     }
 
     /// How long a sled that failed is left alone.
@@ -140,6 +148,7 @@ impl Journal {
         }
     }
 
+    #[allow(clippy::disallowed_methods, reason = "measures how long the disk took")]
     fn write(&self, current: &mut Current, sequence: u64, payload: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(payload.len() + format::PREFIX);
         format::frame(&mut bytes, current.salt, sequence, payload)?;
@@ -152,7 +161,9 @@ impl Journal {
         }
         current.file.write_at(&bytes, current.length)?;
         self.machine.reached(Point::WrittenNotSynced)?;
+        let began = Instant::now();
         current.file.sync()?;
+        self.metrics.synced(payload.len(), began.elapsed());
         current.length = length;
         Ok(())
     }

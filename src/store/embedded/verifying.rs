@@ -9,9 +9,9 @@ use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
-    Answer, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent, QueryFailure,
-    ResultEvent, Settled, Stranger, Timestamp, UserId, UserState, Verification, VerificationState,
-    VerifyLane,
+    Answer, CallbackId, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent,
+    QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp, UserId, UserState,
+    Verification, VerificationState, VerifyLane,
 };
 use crate::store::{
     AnswerRecorded, AnswerReport, HastenFrom, Hastened, QueryRecord, StoreError, VerifyClaim,
@@ -148,6 +148,10 @@ pub(super) fn record(
     let user_key = keys::user(merchant, user);
     let state: Option<UserState> = txn.get(&user_key)?;
     let is_heard_of = state.is_some();
+    let told_before = state
+        .as_ref()
+        .and_then(|state| state.last.as_ref())
+        .map(|last| last.at);
     let mut over = false;
     match (&report.answer, state) {
         (Answer::Verdict(verdict), state) => {
@@ -173,6 +177,9 @@ pub(super) fn record(
                 };
                 publishing::publish(txn, event, &report.routing)?;
                 recorded.event = Some(report.fresh);
+                if before.source == Source::Callback {
+                    recorded.rung = rung(txn, merchant, user, told_before)?;
+                }
             }
             txn.put(user_key, state)?;
         }
@@ -207,6 +214,24 @@ pub(super) fn record(
         }
     }
     Ok(recorded)
+}
+
+/// When the first callback of a user came after `told`.
+fn rung(
+    txn: &Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    told: Option<Timestamp>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let prefix = keys::user_prefix(merchant, user);
+    let mut start = prefix.clone();
+    let after = told.map_or(Timestamp::from_millis(0), |told| {
+        told.plus(Duration::from_millis(1))
+    });
+    start.extend(CallbackId::new(after, 0).to_bytes());
+    let first = txn.first_from(Tree::CallbacksByUser, &start, &prefix, 1)?;
+    let id = first.first().and_then(|(key, _)| keys::trailing_id(key));
+    Ok(id.map(|id| CallbackId::from_bytes(id).made_at()))
 }
 
 pub(super) fn release(

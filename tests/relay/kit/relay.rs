@@ -12,11 +12,12 @@ use vexora_relay::clock::{Clock, SeededEntropy, SimClock};
 use vexora_relay::config::Config;
 use vexora_relay::config::settings::Listen;
 use vexora_relay::domain::{Answer, Attempt, Delivery, Event, EventContent, Status, Timestamp};
+use vexora_relay::metrics::Minute;
 use vexora_relay::sandbox::Sandbox;
 use vexora_relay::store::{Store, Story};
 use vexora_relay::worker::Beats;
 
-use super::{APP_SECRET, MERCHANT, Setup, TOKEN, in_time, merchant, own_sign, user};
+use super::{APP_SECRET, MERCHANT, Scrape, Setup, TOKEN, in_time, merchant, own_sign, user};
 
 pub struct Relay {
     pub sandbox: Sandbox,
@@ -103,6 +104,22 @@ impl Relay {
 
     pub fn beats(&self) -> Arc<Beats> {
         self.running.as_ref().unwrap().beats()
+    }
+
+    /// Asks for the metrics, as Prometheus does: without a token.
+    pub async fn metrics(&self) -> Scrape {
+        let running = self.running.as_ref().unwrap();
+        let Listen::Tcp(address) = running.admin_address() else {
+            panic!("no TCP");
+        };
+        Scrape::of(*address).await
+    }
+
+    /// The minutes that have ended, after one more has.
+    pub async fn end_minute(&self) -> Vec<Minute> {
+        let running = self.running.as_ref().unwrap();
+        running.end_minute().await;
+        running.metrics().history().minutes()
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
@@ -273,6 +290,13 @@ pub async fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
 
 /// Sends a request, whose head lacks what every request has; returns status and body of the answer.
 async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
+    let (head, body) = request(to, head, body).await;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body)
+}
+
+/// Sends a request; returns head and body of the answer.
+pub(super) async fn request(to: SocketAddr, head: &str, body: &[u8]) -> (String, String) {
     let head = format!(
         "{head}host: relay\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
@@ -284,6 +308,5 @@ async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let _reset_after_the_answer = in_time("an answer", stream.read_to_end(&mut answer)).await;
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+    (head.to_owned(), body.to_owned())
 }

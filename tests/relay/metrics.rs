@@ -1,0 +1,286 @@
+//! Contract §7: `/metrics`. After a story whose every step is known, each number is what it must be.
+
+use vexora_relay::sandbox::Faults;
+
+use crate::kit::{
+    APP_SECRET, MERCHANT, Reply, SECOND_APP_SECRET, SECOND_MERCHANT, Scrape, Setup, Sink, TOKEN,
+    WHSEC, hours, post, secs,
+};
+
+fn two_merchants() -> String {
+    format!(
+        "[[merchant]]\nmerchant_no = \"{MERCHANT}\"\napp_secret = \"{APP_SECRET}\"\ncallback_token = \"{TOKEN}\"\n\
+         [[merchant]]\nmerchant_no = \"{SECOND_MERCHANT}\"\napp_secret = \"{SECOND_APP_SECRET}\"\n"
+    )
+}
+
+#[tokio::test]
+async fn every_callback_is_counted_once_by_what_became_of_it() {
+    let relay = Setup::new().merchants(&two_merchants()).start().await;
+    let before = relay.metrics().await;
+    assert!(before.value("callbacks_total{outcome=\"accepted\"}") == 0.0);
+    relay.post_callback("taro", "2").await;
+    relay.post_callback("taro", "2").await;
+    let (to, path) = (relay.address(), format!("/callback/{MERCHANT}/{TOKEN}"));
+    post(to, &path, b"nobody in particular").await;
+    post(to, &path, b"{\"userId\":\"unsigned\"}").await;
+    post(to, &path, b"{\"userId\":\"forged\",\"sign\":\"00\"}").await;
+    post(
+        to,
+        &format!("/callback/{SECOND_MERCHANT}"),
+        b"{\"userId\":\"x\"}",
+    )
+    .await;
+    post(to, &path, b"").await;
+    post(to, &path, &[b'x'; 70_000]).await;
+    for guess in 0..3 {
+        post(to, &format!("{path}-{guess}"), b"{}").await;
+    }
+    let now = relay.metrics().await;
+    let counted = |outcome: &str| now.value(&format!("callbacks_total{{outcome=\"{outcome}\"}}"));
+    assert!(counted("accepted") == 5.0, "{}", now.text);
+    assert!(counted("unrecognized") == 1.0);
+    assert!(counted("empty_body") == 1.0);
+    assert!(counted("body_too_large") == 1.0);
+    assert!(counted("not_found") == 3.0);
+    assert!(counted("not_durable") == 0.0);
+    assert!(now.value("callback_accept_seconds_count") == 6.0);
+    let signs = |merchant, sign| {
+        now.value(&format!(
+            "callback_signs_total{{merchant=\"{merchant}\",sign=\"{sign}\"}}"
+        ))
+    };
+    assert!(signs(MERCHANT, "valid") == 2.0);
+    assert!(signs(MERCHANT, "invalid") == 1.0);
+    assert!(signs(MERCHANT, "missing") == 2.0);
+    assert!(signs(SECOND_MERCHANT, "missing") == 1.0);
+    let commits = now.value("store_commits_total");
+    assert!(commits >= 6.0);
+    assert!(now.value("store_commit_use_cases_count") == commits);
+    assert!(now.value("store_commit_use_cases_sum") >= 6.0);
+    assert!(now.value("store_fsync_seconds_count") >= commits);
+    assert!(now.value("store_commit_size_bytes_sum") > 100.0 * commits);
+    assert!(now.value("store_commit_failures_total") == 0.0);
+}
+
+#[tokio::test]
+async fn a_callback_refused_for_its_sign_is_counted_as_that() {
+    let relay = Setup::new()
+        .verify("on_bad_sign = \"refuse\"")
+        .start()
+        .await;
+    let path = format!("/callback/{MERCHANT}/{TOKEN}");
+    let (status, _) = post(relay.address(), &path, b"{\"userId\":\"unsigned\"}").await;
+    assert_eq!(status, 403);
+    let now = relay.metrics().await;
+    assert!(now.value("callbacks_total{outcome=\"bad_sign\"}") == 1.0);
+    assert!(now.value("callback_accept_seconds_count") == 0.0);
+    let missing = format!("callback_signs_total{{merchant=\"{MERCHANT}\",sign=\"missing\"}}");
+    assert!(now.value(&missing) == 1.0);
+}
+
+#[tokio::test]
+async fn queries_attempts_and_their_delays_are_counted_and_the_history_holds_the_same() {
+    let (good, bad) = (Sink::start().await, Sink::start().await);
+    bad.answers(Reply::status(500));
+    let relay = Setup::new()
+        .endpoint("good", &good.url(), "")
+        .endpoint("bad", &bad.url(), "retry = [\"5s\"]")
+        .start()
+        .await;
+    relay.says("taro", "0", None);
+    relay.post_callback("taro", "2").await;
+    relay.settle().await;
+    relay.advance(secs(1));
+    relay.says("taro", "2", None);
+    relay.settle().await;
+    relay.advance(secs(5));
+    relay.settle().await;
+    let now = relay.metrics().await;
+    let queries = |outcome| {
+        now.value(&format!(
+            "verification_queries_total{{merchant=\"{MERCHANT}\",outcome=\"{outcome}\"}}"
+        ))
+    };
+    assert!(queries("pending") == 1.0);
+    assert!(queries("approved") == 1.0);
+    assert!(queries("timeout") == 0.0);
+    let of =
+        |name: &str, label: &str, value: &str| now.value(&format!("{name}{{{label}=\"{value}\"}}"));
+    assert!(of("verification_query_seconds_count", "merchant", MERCHANT) == 2.0);
+    assert!(of("verification_lag_seconds_count", "merchant", MERCHANT) == 1.0);
+    let lag = of("verification_lag_seconds_sum", "merchant", MERCHANT);
+    assert!(
+        (1.0..1.5).contains(&lag),
+        "from the callback, not the query: {lag}"
+    );
+    let attempts = |endpoint, outcome| {
+        now.value(&format!(
+            "delivery_attempts_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"
+        ))
+    };
+    assert!(attempts("good", "delivered") == 1.0);
+    assert!(attempts("good", "status") == 0.0);
+    assert!(attempts("bad", "status") == 2.0);
+    assert!(attempts("bad", "delivered") == 0.0);
+    let ended = |endpoint, outcome| {
+        now.value(&format!(
+            "deliveries_total{{endpoint=\"{endpoint}\",outcome=\"{outcome}\"}}"
+        ))
+    };
+    assert!(ended("good", "delivered") == 1.0);
+    assert!(ended("bad", "abandoned") == 1.0);
+    assert!(of("delivery_attempt_seconds_count", "endpoint", "bad") == 2.0);
+    assert!(of("delivery_latency_seconds_count", "endpoint", "good") == 1.0);
+    assert!(of("delivery_latency_seconds_sum", "endpoint", "good") < 1.0);
+    assert!(of("delivery_latency_seconds_count", "endpoint", "bad") == 0.0);
+
+    let minutes = relay.end_minute().await;
+    let [minute] = minutes[..] else {
+        panic!("one minute: {minutes:?}")
+    };
+    assert_eq!((minute.accepted, minute.refused), (1, 0));
+    assert_eq!((minute.verified, minute.failed_queries), (2, 0));
+    assert_eq!((minute.delivered, minute.failed_attempts), (1, 2));
+    assert_eq!(minute.to, relay.now());
+    let backlog = minute.backlog.expect("the store could be read");
+    assert_eq!((backlog.verifications, backlog.deliveries), (0, 0));
+    assert!(minute.accept.is_some() && minute.delivery.is_some());
+}
+
+#[tokio::test]
+async fn a_lag_counts_from_the_first_callback_after_the_result_before() {
+    let sink = Sink::start().await;
+    let relay = Setup::new()
+        .endpoint("ledger", &sink.url(), "")
+        .start()
+        .await;
+    relay.result("taro", "3").await;
+    relay.advance(hours(100));
+    relay.says("taro", "1", None);
+    relay.post_callback("taro", "1").await;
+    relay.settle().await;
+    relay.advance(secs(30));
+    relay.result("taro", "2").await;
+    let now = relay.metrics().await;
+    let of = |part| {
+        now.value(&format!(
+            "verification_lag_seconds_{part}{{merchant=\"{MERCHANT}\"}}"
+        ))
+    };
+    assert!(of("count") == 2.0);
+    let lag = of("sum");
+    assert!((30.0..32.0).contains(&lag), "{lag}");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_is_seen_and_so_is_its_return() {
+    let relay = Setup::new().start().await;
+    let is_down = async || {
+        let now = relay.metrics().await;
+        now.value(&format!("provider_down{{merchant=\"{MERCHANT}\"}}"))
+    };
+    assert!(is_down().await == 0.0);
+    relay.sandbox.set_faults(Faults {
+        query_500: true,
+        ..Faults::default()
+    });
+    for number in 0..5 {
+        let name = format!("u{number}");
+        relay.says(&name, "2", None);
+        relay.post_callback(&name, "2").await;
+    }
+    relay.settle().await;
+    assert!(is_down().await == 1.0);
+    let now = relay.metrics().await;
+    assert!(
+        now.value(&format!(
+            "provider_failures_total{{merchant=\"{MERCHANT}\"}}"
+        )) == 5.0
+    );
+    relay.sandbox.set_faults(Faults::default());
+    relay.advance(secs(60));
+    relay.settle().await;
+    assert!(is_down().await == 0.0);
+}
+
+#[tokio::test]
+async fn nothing_secret_and_nobody_is_in_it() {
+    let sink = Sink::start().await;
+    let relay = Setup::new()
+        .endpoint(
+            "ledger",
+            &format!("{}?key=key-in-the-address", sink.url()),
+            "",
+        )
+        .start()
+        .await;
+    relay.result("a-person", "2").await;
+    post(relay.address(), "/callback/guessed-path", b"{}").await;
+    let text = relay.metrics().await.text;
+    for hidden in [
+        "a-person",
+        "key-in-the-address",
+        "127.0.0.1",
+        "guessed-path",
+        TOKEN,
+        APP_SECRET,
+        WHSEC,
+    ] {
+        assert!(!text.contains(hidden), "{hidden:?} is in\n{text}");
+    }
+    assert!(text.contains("endpoint=\"ledger\""));
+}
+
+#[tokio::test]
+async fn what_waits_is_held_or_late_is_read_when_somebody_asks() {
+    let (good, bad) = (Sink::start().await, Sink::start().await);
+    bad.answers(Reply::status(500));
+    let relay = Setup::new()
+        .endpoint("good", &good.url(), "")
+        .endpoint("bad", &bad.url(), "retry = [\"1h\"]")
+        .start()
+        .await;
+    let now = relay.metrics().await;
+    let of = |now: &Scrape, name: &str, endpoint: &str| {
+        now.value(&format!("{name}{{endpoint=\"{endpoint}\"}}"))
+    };
+    assert!(of(&now, "endpoint_up", "bad") == 1.0);
+    assert!(now.value("ready") == 1.0);
+    assert!(now.value("store_readable") == 1.0);
+    assert!(now.value("verifications_pending") == 0.0);
+    relay.says("waits", "1", None);
+    relay.post_callback("waits", "1").await;
+    for number in 0..5 {
+        relay.result(&format!("u{number}"), "2").await;
+    }
+    let now = relay.metrics().await;
+    assert!(now.value("verifications_pending") == 1.0);
+    assert!(of(&now, "endpoint_up", "bad") == 0.0, "{}", now.text);
+    assert!(of(&now, "deliveries_held", "bad") == 5.0);
+    assert!(of(&now, "deliveries_waiting", "bad") == 0.0);
+    assert!(of(&now, "deliveries_held", "good") == 0.0);
+    let lane = format!("verification_overdue_seconds{{merchant=\"{MERCHANT}\",lane=\"main\"}}");
+    assert!(now.value(&lane) == 0.0);
+    relay.advance(hours(1));
+    let late = relay.metrics().await.value(&lane);
+    assert!((3500.0..3601.0).contains(&late), "{late}");
+    let (status, _) = relay
+        .admin("POST", "/endpoints/good/pause", &serde_json::json!({}))
+        .await;
+    assert_eq!(status, 200);
+    let now = relay.metrics().await;
+    assert!(of(&now, "endpoint_paused", "good") == 1.0);
+    assert!(now.value("store_size_bytes{part=\"journal\"}") > 0.0);
+    assert!(now.value("disk_free_bytes") > 0.0);
+    assert!(now.value("connections") == 0.0);
+    assert!(now.text.contains("\nprocess_resident_memory_bytes "));
+    assert!(now.text.contains("\nprocess_start_time_seconds "));
+    assert!(
+        now.value(&format!(
+            "build_info{{version=\"{}\"}}",
+            env!("CARGO_PKG_VERSION")
+        )) == 1.0
+    );
+    assert!(!now.has("tls_certificate_expiry_timestamp_seconds"));
+}
