@@ -23,8 +23,13 @@ use crate::domain::{
 };
 
 pub mod embedded;
+mod pages;
 mod signals;
 
+pub use pages::{
+    CallbackState, Cursor, DeliveryFilter, DeliveryStand, EndpointTally, FoundUser, ListedDelivery,
+    ListedVerification, Lists, Page, PageOf, Scope, Tallies,
+};
 pub use signals::{Lane, Signals};
 
 /// Why the store did not do what it was asked.
@@ -62,6 +67,9 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A list was asked to go on from where it never was.
+    #[error("the cursor is not one of this list")]
+    Cursor,
 }
 
 /// A verification to carry out: its lease is the caller's.
@@ -226,9 +234,9 @@ fn unsupported() -> StoreError {
     StoreError::Write(Arc::new(std::io::ErrorKind::Unsupported.into()))
 }
 
-/// The use cases of the relay on its state.
+/// The use cases of the relay on its state. What there is to look through is in [`Lists`].
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Lists + Send + Sync + 'static {
     /// Keeps a callback and rings for its user's verification. `fresh` is used if the callback is unrecognized and
     /// somebody wants to hear of that.
     ///

@@ -11,9 +11,19 @@
 
 #[path = "store_contract/lanes.rs"]
 mod lanes;
+#[path = "store_contract/pages.rs"]
+mod pages;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use self::pages::{
+    a_cursor_of_another_list_is_refused,
+    a_filter_that_seldom_matches_gives_short_pages_and_a_way_on,
+    callbacks_are_paged_newest_first_by_state_user_and_time,
+    deliveries_are_paged_by_how_they_stand, events_are_paged_newest_first_by_type_user_and_time,
+    open_verifications_and_users_are_paged_by_name,
+};
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
@@ -1082,6 +1092,12 @@ macro_rules! store {
                 inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten,
                 a_low_disk_refuses_callbacks_and_nothing_else,
                 a_closed_store_takes_nothing_in,
+                callbacks_are_paged_newest_first_by_state_user_and_time,
+                events_are_paged_newest_first_by_type_user_and_time,
+                deliveries_are_paged_by_how_they_stand,
+                open_verifications_and_users_are_paged_by_name,
+                a_filter_that_seldom_matches_gives_short_pages_and_a_way_on,
+                a_cursor_of_another_list_is_refused,
             ]
         );
     };

@@ -20,10 +20,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use vexora_relay::clock::SeededEntropy;
-use vexora_relay::store::Store;
 use vexora_relay::store::embedded::{
     EmbeddedSettings, MaintenanceError, SledStore, ThisMachine, compact, restore, verify_store,
 };
+use vexora_relay::store::{Lists as _, Store};
 
 use durable::{Ledger, SMALL, at, block_on, dump, load, open, reopen, violations};
 
@@ -258,4 +258,36 @@ fn an_export_is_a_json_line_per_record_and_bodies_that_are_no_text_are_base64() 
     assert_eq!(text[0]["body"].as_str().map(str::len), Some(600));
     let encoded = bytes[0]["bodyBase64"].as_str().map(str::len);
     assert_eq!(encoded, Some(800), "600 bytes in base64");
+}
+
+#[test]
+fn a_store_without_the_index_of_what_is_unsettled_gets_it_when_it_is_opened() {
+    let directory = tempfile::tempdir().expect("makes");
+    let path = directory.path().join("data");
+    let counted = |store: &SledStore| block_on(store.tallies()).expect("counts");
+    let store = lived(&path);
+    let before = counted(&store);
+    assert!(!before.endpoints.is_empty(), "{before:?}");
+    block_on(store.close()).expect("closes");
+    drop(store);
+
+    // As a version that kept neither index nor counts would have left it.
+    let db = sled::open(path.join("sled")).expect("opens");
+    for name in ["unsettled", "stuck"] {
+        db.open_tree(name).expect("there").clear().expect("cleared");
+    }
+    let meta = db.open_tree("meta").expect("there");
+    let keys: Vec<_> = meta.scan_prefix("tally:").keys().collect();
+    for key in keys {
+        meta.remove(key.expect("reads")).expect("removed");
+    }
+    db.flush().expect("flushed");
+    drop((meta, db));
+
+    let (store, report) = reopen(&path);
+    assert_eq!(report.rebuilt, None, "it is taken for what it is");
+    assert_eq!(counted(&store), before);
+    block_on(store.close()).expect("closes");
+    drop(store);
+    assert_eq!(verify_store(&settings(&path)).expect("looks").findings, []);
 }

@@ -225,6 +225,7 @@ impl From<Refusal> for Problem {
                 StoreError::DiskLow { .. }
                 | StoreError::Write(_)
                 | StoreError::Read(_)
+                | StoreError::Cursor
                 | StoreError::Damaged { .. } => LATER_SECS,
             }),
         }

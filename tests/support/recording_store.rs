@@ -13,7 +13,7 @@ use vexora_relay::domain::{
 };
 use vexora_relay::store::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, HastenFrom,
-    Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, VerifyClaim,
+    Hastened, Lane, Lists, Pending, Refused, Signals, Store, StoreError, Story, VerifyClaim,
 };
 
 type Failure = Box<dyn Fn() -> StoreError + Send>;
@@ -60,6 +60,9 @@ impl RecordingStore {
         self.arrived.acquire().await.expect("open").forget();
     }
 }
+
+/// Nothing here is looked through.
+impl Lists for RecordingStore {}
 
 #[async_trait]
 impl Store for RecordingStore {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::publishing;
+use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
     Callback, EventId, MerchantNo, OperationalEvent, Reception, Routing, Source, Stranger,
@@ -207,6 +208,7 @@ pub(super) fn replace(
     after: Option<Verification>,
 ) -> Result<(), StoreError> {
     count_open(txn, merchant, before, after.as_ref())?;
+    tallies::verification_moved(txn, merchant, user, before, after.as_ref())?;
     let old_place = before.map(|running| keys::verify_due(merchant, user, running));
     let new_place = after
         .as_ref()

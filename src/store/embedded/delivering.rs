@@ -10,6 +10,7 @@ use super::codec::{self, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::settling::move_place;
+use super::tallies;
 use super::txn::Txn;
 use super::verifying::DAMAGED_AGAIN;
 use crate::domain::{
@@ -216,8 +217,7 @@ fn claim_one(
     now: Timestamp,
     lease: Duration,
 ) -> Result<Option<DeliveryClaim>, StoreError> {
-    let key = keys::delivery(id, endpoint);
-    let delivery: Option<Delivery> = txn.get(&key)?;
+    let delivery: Option<Delivery> = txn.get(&keys::delivery(id, endpoint))?;
     let Some(delivery) = delivery.filter(Delivery::is_pending) else {
         tracing::error!(event = %id, endpoint = %endpoint, "a place in the delivery queue has no pending delivery; removed");
         return Ok(None);
@@ -232,15 +232,18 @@ fn claim_one(
     if let DeliveryState::Delivering { until } = delivery.state {
         record_interrupted(txn, &delivery, until)?;
     }
-    let delivery = delivery.begun(now, lease);
+    let begun = delivery.clone().begun(now, lease);
     let until = now.plus(lease);
     txn.put_raw(
         Tree::DeliveryDue,
         keys::delivery_due(endpoint, true, until, id),
         Vec::new(),
     );
-    txn.put(key, delivery.clone())?;
-    Ok(Some(DeliveryClaim { delivery, event }))
+    tallies::put_delivery(txn, Some(&delivery), begun.clone())?;
+    Ok(Some(DeliveryClaim {
+        delivery: begun,
+        event,
+    }))
 }
 
 /// An attempt that nobody lived to see the end of.

@@ -3,8 +3,8 @@
 //! A merchant number is ten bytes; user ids and endpoint names hold no zero byte, which therefore ends them.
 
 use crate::domain::{
-    CallbackId, EndpointName, EventId, MerchantNo, Timestamp, Trust, UserId, Verification,
-    VerificationState, VerifyLane,
+    AbandonReason, CallbackId, DeliveryState, EndpointName, EventId, MerchantNo, Timestamp, Trust,
+    UserId, Verification, VerificationState, VerifyLane, VerifyPhase,
 };
 
 macro_rules! trees {
@@ -61,6 +61,10 @@ trees! {
     Endpoints = 14, "endpoints";
     /// number -> job
     Jobs = 15, "jobs";
+    /// endpoint 0 standing event-id -> nothing; what is not delivered
+    Unsettled = 16, "unsettled";
+    /// time merchant user -> nothing; verifications that are stuck, by since when
+    Stuck = 17, "stuck";
 }
 
 /// Entries whose lease somebody holds, before those that wait.
@@ -116,6 +120,66 @@ pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64)
 /// The entry of [`Tree::Meta`] that counts a merchant's verifications that anybody could have started.
 pub(super) fn open_count(merchant: &MerchantNo) -> Vec<u8> {
     [b"open:".as_slice(), merchant.as_bytes()].concat()
+}
+
+/// Which part of [`Tree::Unsettled`] a delivery stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Standing {
+    /// Waiting, or under way.
+    Pending = 0,
+    /// Given up by the relay: needs someone.
+    GivenUp = 1,
+    /// Given up by an operator.
+    Discarded = 2,
+}
+
+impl Standing {
+    /// Where a delivery in this state stands; `None`: nowhere, it was delivered.
+    pub(super) const fn of(state: &DeliveryState) -> Option<Self> {
+        match state {
+            DeliveryState::Waiting { .. } | DeliveryState::Delivering { .. } => Some(Self::Pending),
+            DeliveryState::Delivered { .. } => None,
+            DeliveryState::Abandoned { reason, .. } => match reason {
+                AbandonReason::Discarded => Some(Self::Discarded),
+                AbandonReason::Exhausted | AbandonReason::TooOld => Some(Self::GivenUp),
+            },
+        }
+    }
+}
+
+pub(super) fn unsettled_prefix(endpoint: &EndpointName, standing: Standing) -> Vec<u8> {
+    let mut key = endpoint_prefix(endpoint);
+    key.push(standing as u8);
+    key
+}
+
+pub(super) fn unsettled(endpoint: &EndpointName, standing: Standing, event: EventId) -> Vec<u8> {
+    let mut key = unsettled_prefix(endpoint, standing);
+    key.extend_from_slice(&event.to_bytes());
+    key
+}
+
+/// The place of a verification in [`Tree::Stuck`], if it is stuck.
+pub(super) fn stuck(
+    merchant: &MerchantNo,
+    user_id: &UserId,
+    verification: &Verification,
+) -> Option<Vec<u8>> {
+    let VerifyPhase::Stuck { at } = verification.phase else {
+        return None;
+    };
+    let mut key = at.as_millis().to_be_bytes().to_vec();
+    key.extend_from_slice(&user(merchant, user_id));
+    Some(key)
+}
+
+/// Merchant and user of a key that is both, one after the other.
+pub(super) fn parse_user(key: &[u8]) -> Option<(MerchantNo, UserId)> {
+    let (merchant, user) = key.split_first_chunk::<10>()?;
+    let merchant = std::str::from_utf8(merchant).ok()?.parse().ok()?;
+    let user = std::str::from_utf8(user).ok()?.parse().ok()?;
+    Some((merchant, user))
 }
 
 /// The last sixteen bytes of a key, as an id's.

@@ -1,13 +1,12 @@
-//! Giving back, on opening, what a process that is gone had claimed.
-
-use std::ops::Bound;
+//! On opening: giving back what a process that is gone had claimed, and making the indexes that an older version did not
+//! keep.
 
 use super::codec::damaged;
 use super::engine::{Changes, Engine};
 use super::keys::{self, Tree};
 use super::txn::{Room, Txn};
-use super::{delivering, settling};
-use crate::domain::{Delivery, DeliveryState, EndpointName, Timestamp, Verification, VerifyLane};
+use super::{delivering, listing, settling, tallies};
+use crate::domain::{Delivery, DeliveryState, Timestamp, Verification, VerifyLane};
 use crate::store::StoreError;
 
 /// We hold the lock, so nobody else holds a lease: what was claimed when the last process ended is due now.
@@ -19,6 +18,7 @@ pub(super) fn release(engine: &Engine, now: Timestamp) -> Result<(Changes, usize
             min_free: u64::MAX,
         },
     );
+    tallies::build(&mut txn, engine)?;
     let mut released = 0;
     for entry in engine.prefix(Tree::VerifyDue, &[])? {
         let (key, _) = entry?;
@@ -28,7 +28,7 @@ pub(super) fn release(engine: &Engine, now: Timestamp) -> Result<(Changes, usize
         release_verification(&mut txn, &key, now)?;
         released += 1;
     }
-    for endpoint in endpoints(engine)? {
+    for endpoint in listing::endpoints(engine, Tree::DeliveryDue)? {
         for entry in engine.prefix(
             Tree::DeliveryDue,
             &keys::delivery_due_prefix(&endpoint, true),
@@ -71,22 +71,4 @@ fn release_verification(txn: &mut Txn<'_>, key: &[u8], now: Timestamp) -> Result
     let Some(before) = before else { return Ok(()) };
     let after = before.clone().released(now);
     super::accepting::replace(txn, &merchant, &user, Some(&before), Some(after))
-}
-
-/// The endpoints that have anything pending, found by leaping from one to the next.
-fn endpoints(engine: &Engine) -> Result<Vec<EndpointName>, StoreError> {
-    let mut found = Vec::new();
-    let mut from = Bound::Unbounded;
-    while let Some(entry) = engine
-        .range(Tree::DeliveryDue, from, Bound::Unbounded)?
-        .next()
-    {
-        let (key, _) = entry?;
-        let endpoint = keys::parse_endpoint(&key)
-            .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "no endpoint"))?;
-        from = keys::end_of(&keys::endpoint_prefix(&endpoint))
-            .map_or(Bound::Unbounded, Bound::Included);
-        found.push(endpoint);
-    }
-    Ok(found)
 }

@@ -3,10 +3,11 @@
 use super::keys;
 use super::publishing;
 use super::settling::move_place;
+use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
-    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health, OperationalEvent,
-    PauseReason, Routing, Timestamp,
+    AbandonReason, Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health,
+    OperationalEvent, PauseReason, Routing, Timestamp,
 };
 use crate::store::{Lane, Refused, StoreError};
 
@@ -104,17 +105,24 @@ pub(super) fn retry_one(
         move_place(txn, &before, &after)?;
     } else {
         // It is due as soon as those before it are settled.
-        txn.put(keys::delivery(after.event, &after.endpoint), after.clone())?;
+        tallies::put_delivery(txn, Some(&before), after.clone())?;
     }
     Ok(after)
 }
 
-/// Discards one that waits or was abandoned.
+/// Discards one that waits or was abandoned: nobody needs to look after it any more.
 pub(super) fn discard_one(
     txn: &mut Txn<'_>,
     before: Delivery,
     now: Timestamp,
 ) -> Result<Delivery, StoreError> {
+    if let DeliveryState::Abandoned {
+        reason: AbandonReason::Discarded,
+        ..
+    } = before.state
+    {
+        return Ok(before);
+    }
     let after = before.clone().discarded(now);
     if matches!(before.state, DeliveryState::Waiting { .. }) {
         if is_first(txn, &before)? {
@@ -127,7 +135,7 @@ pub(super) fn discard_one(
             txn.delete(keys::Tree::DeliveryLine, place);
         }
     }
-    txn.put(keys::delivery(after.event, &after.endpoint), after.clone())?;
+    tallies::put_delivery(txn, Some(&before), after.clone())?;
     Ok(after)
 }
 

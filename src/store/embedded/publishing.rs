@@ -1,6 +1,7 @@
 //! Making events: the event, its deliveries and their places in line, in the transaction of whatever caused them.
 
 use super::keys::{self, Tree};
+use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
     Delivery, DeliveryState, Event, EventContent, EventId, OperationalEvent, Routing, Timestamp,
@@ -80,5 +81,7 @@ pub(super) fn enqueue(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), Store
         txn.put_raw(Tree::DeliveryDue, key, Vec::new());
         txn.ring(Lane::Deliver(delivery.endpoint.clone()));
     }
-    txn.put(keys::delivery(delivery.event, &delivery.endpoint), delivery)
+    // One that was settled before may be told again.
+    let before: Option<Delivery> = txn.get(&keys::delivery(delivery.event, &delivery.endpoint))?;
+    tallies::put_delivery(txn, before.as_ref(), delivery)
 }

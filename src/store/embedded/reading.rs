@@ -3,9 +3,9 @@
 use super::codec::{self, Record, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::tallies;
 use crate::domain::{
-    Attempt, Callback, Delivery, EndpointName, Event, EventId, MerchantNo, UserId, UserState,
-    Verification,
+    Callback, Delivery, EndpointName, Event, EventId, MerchantNo, UserId, UserState, Verification,
 };
 use crate::store::{Pending, QueryRecord, StoreError, Story, Told};
 
@@ -51,19 +51,13 @@ pub(super) fn story(
     let callbacks: Vec<Callback> = by_index(engine, Tree::CallbacksByUser, &prefix, |key, _| {
         keys::trailing_id(key)
     })?;
-    let told: Vec<Event> = by_index(engine, Tree::EventsByUser, &prefix, |_, value| {
+    let results: Vec<Event> = by_index(engine, Tree::EventsByUser, &prefix, |_, value| {
         keys::trailing_id(value)
     })?;
-    let mut events = Vec::with_capacity(told.len());
-    for event in told {
-        let deliveries: Vec<Delivery> = all(engine, &event.id.to_bytes())?;
-        let mut with_attempts = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            let attempts: Vec<Attempt> =
-                all(engine, &keys::attempt_prefix(event.id, &delivery.endpoint))?;
-            with_attempts.push((delivery, attempts));
-        }
-        events.push((event, with_attempts));
+    let mut events = Vec::with_capacity(results.len());
+    for event in results {
+        let deliveries = told(engine, event.id)?;
+        events.push((event, deliveries));
     }
     Ok(Story {
         callbacks,
@@ -89,45 +83,39 @@ pub(super) fn delivery(
     Ok(Some((told, (found, attempts))))
 }
 
-pub(super) fn pending(engine: &Engine) -> Result<Pending, StoreError> {
-    let verifications = engine.prefix(Tree::VerifyDue, &[])?.count();
-    let mut deliveries: Vec<(EndpointName, u64)> = Vec::new();
-    // What stands in a line is counted there, what does not in the queue.
-    for entry in engine.prefix(Tree::DeliveryLine, &[])? {
-        count(&mut deliveries, Tree::DeliveryLine, &entry?.0)?;
-    }
-    for entry in engine.prefix(Tree::DeliveryDue, &[])? {
-        let (key, _) = entry?;
-        let Some((_, event)) = keys::parse_delivery_due(&key) else {
-            return Err(damaged(
-                Tree::DeliveryDue,
-                &key,
-                "not a due time and an event",
-            ));
-        };
-        let endpoint = keys::parse_endpoint(&key);
-        let delivery: Option<Delivery> = match &endpoint {
-            Some(endpoint) => get(engine, &keys::delivery(event, endpoint))?,
-            None => None,
-        };
-        if delivery.is_some_and(|delivery| delivery.line.is_none()) {
-            count(&mut deliveries, Tree::DeliveryDue, &key)?;
-        }
-    }
-    deliveries.sort();
-    Ok(Pending {
-        verifications: u64::try_from(verifications).unwrap_or(u64::MAX),
-        deliveries,
-    })
+/// An event with its deliveries and their attempts.
+pub(super) fn event(
+    engine: &Engine,
+    id: EventId,
+) -> Result<Option<(Event, Vec<Told>)>, StoreError> {
+    let Some(event) = get::<Event>(engine, &id.to_bytes())? else {
+        return Ok(None);
+    };
+    let told = told(engine, id)?;
+    Ok(Some((event, told)))
 }
 
-fn count(counts: &mut Vec<(EndpointName, u64)>, tree: Tree, key: &[u8]) -> Result<(), StoreError> {
-    let endpoint = keys::parse_endpoint(key).ok_or_else(|| damaged(tree, key, "no endpoint"))?;
-    match counts.iter_mut().rev().find(|(name, _)| *name == endpoint) {
-        Some((_, number)) => *number += 1,
-        None => counts.push((endpoint, 1)),
+/// The deliveries of an event with their attempts.
+fn told(engine: &Engine, event: EventId) -> Result<Vec<Told>, StoreError> {
+    let deliveries: Vec<Delivery> = all(engine, &event.to_bytes())?;
+    let mut with_attempts = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let attempts = all(engine, &keys::attempt_prefix(event, &delivery.endpoint))?;
+        with_attempts.push((delivery, attempts));
     }
-    Ok(())
+    Ok(with_attempts)
+}
+
+pub(super) fn pending(engine: &Engine) -> Result<Pending, StoreError> {
+    let tallies = tallies::read(engine)?;
+    let deliveries = tallies.endpoints.into_iter();
+    Ok(Pending {
+        verifications: tallies.verifications,
+        deliveries: deliveries
+            .filter(|(_, tally)| tally.pending > 0)
+            .map(|(endpoint, tally)| (endpoint, tally.pending))
+            .collect(),
+    })
 }
 
 pub(super) fn unrecognized(engine: &Engine, limit: usize) -> Result<Vec<Callback>, StoreError> {

@@ -5,6 +5,7 @@
 use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::publishing;
+use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
     Attempt, Delivery, DeliveryState, EndpointName, EventId, Health, HealthChange,
@@ -166,7 +167,7 @@ pub(super) fn move_place(
         }
         None => leave_line(txn, after)?,
     }
-    txn.put(keys::delivery(after.event, endpoint), after.clone())
+    tallies::put_delivery(txn, Some(before), after.clone())
 }
 
 fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use crate::domain::{
 use crate::store::embedded::codec::{self, Record};
 use crate::store::embedded::engine::Engine;
 use crate::store::embedded::keys::{self, Tree};
+use crate::store::embedded::tallies::{self, Recount};
 use crate::store::{QueryRecord, StoreError};
 
 pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
@@ -105,7 +106,54 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         let endpoint = keys::parse_endpoint(key)?;
         Some((Tree::Deliveries, keys::delivery(event, &endpoint)))
     });
+    index(engine, report, Tree::Unsettled, |key, _| {
+        let event = EventId::from_bytes(keys::trailing_id(key)?);
+        let endpoint = keys::parse_endpoint(key)?;
+        Some((Tree::Deliveries, keys::delivery(event, &endpoint)))
+    });
+    index(engine, report, Tree::Stuck, |key, _| {
+        Some((Tree::Verifications, key.get(8..)?.to_vec()))
+    });
     check_lines(engine, report);
+    if let Err(error) = check_tallies(engine, report) {
+        report.wrong("tallies", error);
+    }
+}
+
+/// The index of what is unsettled holds that and nothing else, and the counts are right. A store of a version that kept
+/// neither gets both at its next opening.
+fn check_tallies(engine: &Engine, report: &mut VerifyReport) -> Result<(), StoreError> {
+    if !tallies::are_kept(engine)? {
+        return Ok(());
+    }
+    let found = Recount::of(engine)?;
+    for (tree, place) in &found.places {
+        if engine.get(*tree, place)?.is_none() {
+            let what = format!("{} is missing", hex::encode(place));
+            report.wrong(tree.name(), what);
+        }
+    }
+    for tree in [Tree::Unsettled, Tree::Stuck] {
+        let wanted = found.places.iter().filter(|(of, _)| *of == tree).count();
+        let stored = engine.prefix(tree, &[])?.count();
+        if stored > wanted {
+            let what = format!("{} entries too many", stored - wanted);
+            report.wrong(tree.name(), what);
+        }
+    }
+    let stored = tallies::stored(engine)?;
+    for key in found.counts.keys().chain(stored.keys()) {
+        let (right, kept) = (found.counts.get(key), stored.get(key));
+        if right != kept {
+            let (right, kept) = (right.unwrap_or(&0), kept.unwrap_or(&0));
+            let what = format!(
+                "{}: counted {right}, stored is {kept}",
+                String::from_utf8_lossy(key).escape_default()
+            );
+            report.wrong(Tree::Meta.name(), what);
+        }
+    }
+    Ok(())
 }
 
 /// The first of each line must stand in the queue, or the line waits for ever.
