@@ -19,7 +19,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use vexora_relay::clock::SeededEntropy;
+use vexora_relay::clock::{Entropy as _, SeededEntropy};
+use vexora_relay::domain::{Source, Trust};
 use vexora_relay::store::embedded::{
     EmbeddedSettings, MaintenanceError, SledStore, ThisMachine, compact, restore, verify_store,
 };
@@ -266,8 +267,32 @@ fn a_store_without_the_index_of_what_is_unsettled_gets_it_when_it_is_opened() {
     let path = directory.path().join("data");
     let counted = |store: &SledStore| block_on(store.tallies()).expect("counts");
     let store = lived(&path);
+    block_on(async {
+        let entropy = SeededEntropy::new(4);
+        let endpoint = "ledger".parse().expect("valid");
+        for round in 0..3 {
+            let (fresh, now) = (entropy.event_id(at(9000 + round)), at(9000 + round));
+            let sent = store.test(&endpoint, fresh, now, durable::routing()).await;
+            assert!(sent.expect("stored"), "the endpoint is known");
+            let (merchant, user) = (
+                durable::merchant(),
+                durable::user(usize::try_from(round).expect("small")),
+            );
+            let rung =
+                store.request_verification(&merchant, &user, Source::Operator, Trust::Token, now);
+            rung.await.expect("stored");
+        }
+    });
     let before = counted(&store);
-    assert!(!before.endpoints.is_empty(), "{before:?}");
+    assert_eq!(before.verifications, 3);
+    assert_eq!(
+        before
+            .endpoints
+            .iter()
+            .map(|(_, tally)| tally.pending)
+            .sum::<u64>(),
+        3
+    );
     block_on(store.close()).expect("closes");
     drop(store);
 

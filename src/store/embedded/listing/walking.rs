@@ -126,16 +126,14 @@ pub(super) fn merged<I: Iterator<Item = Result<Row, StoreError>>>(
         let mut latest: Option<(usize, Vec<u8>)> = None;
         for (at, source) in sources.iter_mut().enumerate() {
             match source.peek() {
-                Some(Ok((place, _))) => {
-                    if latest.as_ref().is_none_or(|(_, known)| place > known) {
-                        latest = Some((at, place.clone()));
-                    }
+                Some(Ok((place, _))) if latest.as_ref().is_none_or(|(_, known)| place > known) => {
+                    latest = Some((at, place.clone()));
                 }
                 Some(Err(_)) => {
                     latest = Some((at, Vec::new()));
                     break;
                 }
-                None => {}
+                Some(Ok(_)) | None => {}
             }
         }
         let (at, _) = latest?;
