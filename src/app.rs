@@ -38,6 +38,9 @@ pub use stages::client_settings;
 /// How long requests under way may take to end once the listener stops: a durable accept takes milliseconds.
 const LISTENER_GRACE: Duration = Duration::from_secs(5);
 
+/// How long it takes at most until a listener's threads have picked up the connections that were accepted.
+const PICKED_UP: Duration = Duration::from_millis(250);
+
 /// How long attempts and queries under way may take to end: most of the default timeouts, and with the rest of
 /// stopping under the 30 s that an operator is promised. What is cut off is picked up again at the next start.
 const WORK_GRACE: Duration = Duration::from_secs(20);
@@ -283,6 +286,10 @@ impl Running {
         self.readiness.stopping();
         let (operators, callbacks) = (self.listeners.first(), self.listeners.get(1));
         if let Some(public) = callbacks {
+            // First nobody new is taken: with a socket of systemd's they wait for the next process. Those that were
+            // taken and wait for a thread would be dropped by the stop.
+            public.pause().await;
+            tokio::time::sleep(PICKED_UP).await;
             public.stop(true).await;
         }
         self.cancel.cancel();

@@ -48,9 +48,17 @@ pub trait Vars {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Environment;
 
+/// The credentials of the unit that is shipped; for root and the service alone to read.
+const SERVICE_CREDENTIALS: &str = "/run/credentials/vexora-relay.service";
+
 impl Vars for Environment {
     fn get(&self, name: &str) -> Option<OsString> {
-        std::env::var_os(name)
+        // Root's verbs beside the service find the service's secrets, where systemd keeps them while it runs.
+        std::env::var_os(name).or_else(|| {
+            let running =
+                name == "CREDENTIALS_DIRECTORY" && Path::new(SERVICE_CREDENTIALS).is_dir();
+            running.then(|| SERVICE_CREDENTIALS.into())
+        })
     }
 }
 

@@ -284,8 +284,7 @@ impl Stage for Deliverer {
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        let health = self.parts.store.health(&self.parts.endpoint).await?;
-        if health.holds() {
+        if self.is_held().await? {
             return Ok(None);
         }
         let lane = Lane::Deliver(self.parts.endpoint.clone());
@@ -293,6 +292,11 @@ impl Stage for Deliverer {
         // What had to wait for the endpoint is late by its fault until then.
         let up = Timestamp::from_millis(self.up_since.load(Ordering::Relaxed));
         Ok(due.map(|due| self.ease().later(due).max(up)))
+    }
+
+    async fn is_held(&self) -> Result<bool, StoreError> {
+        let health = self.parts.store.health(&self.parts.endpoint).await?;
+        Ok(health.holds())
     }
 
     async fn perform(&self, claim: DeliveryClaim, permit: OwnedSemaphorePermit) {

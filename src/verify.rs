@@ -327,11 +327,15 @@ impl Stage for Verifier {
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
         // What anybody can make late by forged callbacks must not take callbacks from everyone else.
-        if self.parts.lane == VerifyLane::Open || self.parts.provider.breaker().is_open() {
+        if self.parts.lane == VerifyLane::Open || self.is_held().await? {
             return Ok(None);
         }
         let lane = Lane::Verify(self.parts.merchant.clone(), self.parts.lane);
         self.parts.store.next_due(&lane).await
+    }
+
+    async fn is_held(&self) -> Result<bool, StoreError> {
+        Ok(self.parts.provider.breaker().is_open())
     }
 
     async fn perform(&self, asking: Asking, slot: OwnedSemaphorePermit) {

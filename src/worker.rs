@@ -66,6 +66,14 @@ pub trait Stage: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whether all its work is held: a breaker is open, or somebody paused it.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn is_held(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Does one piece of work and records what came of it. Reports its own troubles.
     ///
     /// The permit is for what is out: it may be given back once the answer is in. The record then shares a group of

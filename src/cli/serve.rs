@@ -1,19 +1,21 @@
 //! `serve`: the relay as a service.
 
+mod manager;
+mod sockets;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::manager::Manager;
 use super::logging::{self, Logging};
 use super::output::{Output, counted};
 use super::{Failure, load, service_runtime};
-use crate::app::{App, Deps, Running, Sockets, Workers};
+use crate::app::{App, Deps, Running, Workers};
 use crate::clock::{OsEntropy, SystemClock};
 use crate::config;
 use crate::config::settings::{Config, Listen};
-use crate::http::Opened;
 use crate::store::embedded::OpenReport;
 
 pub(super) fn run(file: Option<PathBuf>, _output: &Output) -> Result<(), Failure> {
@@ -35,19 +37,37 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
     };
-    let app = App::build(config, deps, sockets()?).await?;
+    let clock = Arc::clone(&deps.clock);
+    let app = App::build(config, deps, sockets::passed()?).await?;
     let opened = app.opened();
+    let serving = shown(&app.public_address(), config.server.tls.is_some());
+    let manager = Manager::from_env(serving, config.endpoints.len());
+    let beats = app.beats();
+    if let Some(every) = manager.turn_every() {
+        beats.turn_every(every);
+    }
     let mut running = app.start(Workers::Running)?;
     announce(file, config, &running, opened).await;
+    manager.ready(&beats).await;
+    let informing = manager.inform(&beats, &*clock);
+    tokio::pin!(informing);
     let signal = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
             () = running.failed() => break "a listener's end",
-            _ = hangup.recv() => reload(file, &mut running, logging),
+            _ = hangup.recv() => {
+                manager.reloading();
+                match reload(file, &mut running, logging) {
+                    Ok(endpoints) => manager.reloaded(endpoints, &beats).await,
+                    Err(why) => manager.not_reloaded(why, &beats).await,
+                }
+            }
+            () = &mut informing => {}
         }
     };
     tracing::info!(signal, "stopping: no new callbacks, attempts under way end");
+    manager.stopping();
     let failed = running.listener_failed();
     running.stop().await?;
     tracing::info!("stopped");
@@ -55,7 +75,8 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
 }
 
 /// Reads the file again and goes over to what it says; whatever is wrong with it is said, and nothing has changed.
-fn reload(file: &Path, running: &mut Running, logging: &Logging) {
+/// Returns how many endpoints there are now, or in a few words why everything is as it was.
+fn reload(file: &Path, running: &mut Running, logging: &Logging) -> Result<usize, String> {
     let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => {
@@ -69,7 +90,10 @@ fn reload(file: &Path, running: &mut Running, logging: &Logging) {
                 file.display(),
                 counted(problems.len(), "problem")
             );
-            return;
+            return Err(format!(
+                "{}, see the log",
+                counted(problems.len(), "problem")
+            ));
         }
     };
     let reloaded = match running.reload(&config) {
@@ -79,7 +103,7 @@ fn reload(file: &Path, running: &mut Running, logging: &Logging) {
                 error = &error as &dyn std::error::Error,
                 "not reloaded: {error}; everything goes on as it was"
             );
-            return;
+            return Err(error.to_string());
         }
     };
     if let Err(error) = logging.reload(&config.log) {
@@ -101,6 +125,7 @@ fn reload(file: &Path, running: &mut Running, logging: &Logging) {
         counted(config.merchants.len(), "merchant"),
         counted(config.endpoints.len(), "endpoint"),
     );
+    Ok(config.endpoints.len())
 }
 
 /// One line that a person can act on.
@@ -137,25 +162,6 @@ pub(super) fn shown(listen: &Listen, tls: bool) -> String {
         Listen::Tcp(address) => format!("http://{address}"),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     }
-}
-
-/// What systemd opened for us: the first socket is for callbacks, the second for operators.
-fn sockets() -> Result<Sockets, Failure> {
-    let mut passed = ListenFd::from_env();
-    let mut take = |index: usize| -> Result<Option<Opened>, Failure> {
-        if index >= passed.len() {
-            return Ok(None);
-        }
-        if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
-            return Ok(Some(Opened::Tcp(socket)));
-        }
-        let socket = passed.take_unix_listener(index)?;
-        Ok(socket.map(Opened::Unix))
-    };
-    Ok(Sockets {
-        public: take(0)?,
-        admin: take(1)?,
-    })
 }
 
 /// Connections are files; the usual soft limit of 1,024 is fewer than the listeners take.

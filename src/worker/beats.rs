@@ -30,12 +30,19 @@ const TURN_EVERY: Duration = Duration::from_secs(20);
 pub trait Work: Send + Sync {
     /// When its oldest due piece was due that waits for nobody but us.
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Whether all of it is held: a breaker is open, or somebody paused it.
+    async fn is_held(&self) -> Result<bool, StoreError>;
 }
 
 #[async_trait]
 impl<S: Stage> Work for S {
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
         Stage::oldest_due(self).await
+    }
+
+    async fn is_held(&self) -> Result<bool, StoreError> {
+        Stage::is_held(self).await
     }
 }
 
@@ -155,6 +162,24 @@ impl Beats {
             }
         }
         Ok(latest)
+    }
+
+    /// The loops whose work is held.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn held(&self) -> Result<Vec<String>, StoreError> {
+        let loops = self.loops().clone();
+        let mut held = Vec::new();
+        for turning in loops {
+            let work = turning.work.as_ref().and_then(Weak::upgrade);
+            if let Some(work) = work
+                && work.is_held().await?
+            {
+                held.push(turning.name.clone());
+            }
+        }
+        Ok(held)
     }
 
     /// Ends when a loop turns, or has turned since this was last awaited.

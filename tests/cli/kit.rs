@@ -43,11 +43,14 @@ pub fn program() -> Command {
     for name in [
         "COLUMNS",
         "CREDENTIALS_DIRECTORY",
+        "LISTEN_FDNAMES",
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",
         "RUST_LOG",
         "STATE_DIRECTORY",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
     ] {
         command.env_remove(name);
     }
