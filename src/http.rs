@@ -14,6 +14,7 @@ pub mod listener;
 pub mod problem;
 mod reading;
 mod reply;
+mod request_id;
 mod sockets;
 mod tls;
 

@@ -175,15 +175,23 @@ impl Receiver {
         Some(Door(settings, door))
     }
 
-    /// Takes a callback that came to a merchant's path.
+    /// Takes a callback that came to a merchant's path; `request` names it in the log, for whoever sent it.
     ///
     /// # Errors
     /// It was not taken: the sender is to try again, or is not believed.
-    pub async fn take(&self, door: &Door, arrival: Arrival) -> Result<Taken, Refusal> {
+    pub async fn take(
+        &self,
+        door: &Door,
+        arrival: Arrival,
+        request: &str,
+    ) -> Result<Taken, Refusal> {
         let reading = body::read(&arrival.body, arrival.query.as_deref());
         let sign = vexora::check(&reading.params, &door.1.app_secret);
         if door.0.refuse_bad_sign && sign != SignCheck::Valid {
-            info!(merchant = %door.merchant(), sign = sign.as_str(), token = door.token(), "callback refused for its sign");
+            info!(
+                request, merchant = %door.merchant(), sign = sign.as_str(), token = door.token(),
+                outcome = "bad_sign", "callback refused for its sign"
+            );
             return Err(Refusal::BadSign(sign));
         }
         let (now, bytes) = (arrival.at, arrival.body.len());
@@ -203,19 +211,20 @@ impl Receiver {
             sign,
         };
         if let Some(user) = &callback.user {
-            debug!(callback = %taken.id, %user, "callback is about a user");
+            debug!(request, callback = %taken.id, %user, "callback is about a user");
         }
         let fresh = self.entropy.event_id(now);
         let routing = self.routing.load_full();
         if let Err(error) = self.store.accept(callback, fresh, routing).await {
             let cause: &dyn std::error::Error = &error;
-            error!(callback = %taken.id, merchant = %door.merchant(), error = cause, "callback not accepted: it could not be made durable");
+            error!(request, callback = %taken.id, merchant = %door.merchant(), outcome = "not_durable", error = cause, "callback not accepted: it could not be made durable");
             return Err(error.into());
         }
         let took_ms = u64::try_from(self.clock.now().since(now).as_millis()).unwrap_or(u64::MAX);
         info!(
-            callback = %taken.id, merchant = %door.merchant(), sign = sign.as_str(), token = door.token(),
-            recognized = taken.recognized, bytes, took_ms, "callback accepted"
+            request, callback = %taken.id, merchant = %door.merchant(), sign = sign.as_str(), token = door.token(),
+            outcome = if taken.recognized { "accepted" } else { "unrecognized" }, bytes, took_ms,
+            "callback accepted"
         );
         Ok(taken)
     }

@@ -17,9 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    Answer, Application, Attempt, Callback, Delivery, DeliveryPolicy, EndpointName, Event, EventId,
-    Health, HealthChange, Job, JobOrder, MerchantNo, OperationalEvent, Outcome, Pause, Routing,
-    Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane, VerifyPolicy,
+    Answer, Application, Attempt, Callback, CallbackId, Delivery, DeliveryPolicy, EndpointName,
+    Event, EventId, Health, HealthChange, Job, JobOrder, MerchantNo, OperationalEvent, Outcome,
+    Pause, Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
+    VerifyPolicy,
 };
 
 pub mod embedded;
@@ -113,8 +114,8 @@ pub struct AnswerRecorded {
     pub next_due: Option<Timestamp>,
     /// It became stuck just now.
     pub newly_stuck: bool,
-    /// If an event was made because a callback came: when the first one came since the user's event before.
-    pub rung: Option<Timestamp>,
+    /// If a callback is why the user was asked about: the first one since the user's event before.
+    pub rung: Option<CallbackId>,
 }
 
 /// How far a walk over a lane has come; the store alone knows what is in it.

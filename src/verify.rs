@@ -166,7 +166,11 @@ impl Verifier {
             routing: self.parts.routing.load_full(),
         };
         let recorded = self.parts.store.record_answer(claim, report).await;
-        let rung = recorded.as_ref().ok().and_then(|recorded| recorded.rung);
+        let told = recorded
+            .as_ref()
+            .ok()
+            .filter(|recorded| recorded.event.is_some());
+        let rung = told.and_then(|recorded| recorded.rung);
         let outcome = match &answer {
             Answer::Verdict(verdict) => Ok(verdict.status().word()),
             Answer::Failed(failure) => Err(failure.class()),
@@ -176,7 +180,7 @@ impl Verifier {
             &self.metrics,
             outcome,
             took,
-            rung.map(|rung| now.since(rung)),
+            rung.map(|rung| now.since(rung.made_at())),
         );
         match recorded {
             Ok(recorded) => log::answered(claim, &answer, &recorded, took),

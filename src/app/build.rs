@@ -96,7 +96,7 @@ impl App {
         let public = PublicListener::bind(
             &config.server,
             Arc::clone(&receiver),
-            Arc::clone(&deps.clock),
+            (Arc::clone(&deps.clock), Arc::clone(&deps.entropy)),
             Arc::clone(&metrics),
             sockets.public,
         )

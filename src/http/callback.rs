@@ -22,6 +22,7 @@ use super::edge::{Edge, Rules};
 use super::problem::Problem;
 use super::reading;
 use super::reply::{Holding, reply};
+use super::request_id::{RequestId, X_REQUEST_ID};
 
 /// When a connection was made; the first request on it takes it, to know when its headers began.
 pub(super) struct Connected(Cell<Option<Instant>>);
@@ -50,10 +51,16 @@ pub(super) async fn answer(
     let mut payload = payload.into_inner();
     let rules = edge.rules();
     let client = edge.client(&req, &rules);
-    let (response, keep) = match serve(&req, &mut payload, &edge, &rules, &client).await {
+    let id = RequestId::of(&req, || edge.entropy.bits());
+    let served = serve(&req, &mut payload, &edge, &rules, (&client, &id)).await;
+    let (mut response, keep) = match served {
         Ok(success) => (text(success.body), success.knows || client.trusted_peer),
         Err(problem) => {
-            debug!(code = problem.code(), "request refused");
+            debug!(
+                request = id.as_str(),
+                code = problem.code(),
+                "request refused"
+            );
             edge.metrics.callback_refused(problem.code());
             let keep = client.trusted_peer && !problem.closes();
             (problem.response(), keep)
@@ -62,6 +69,7 @@ pub(super) async fn answer(
     // The server limits the time for the headers of a connection's first request only. So only who is known gets
     // to make a second one; all others would be free to begin it and never end.
     let upgrade = req.head().upgrade();
+    response.headers_mut().insert(X_REQUEST_ID, id.header());
     reply(response, payload, keep && !upgrade)
 }
 
@@ -70,7 +78,7 @@ async fn serve(
     payload: &mut dev::Payload,
     edge: &Edge,
     rules: &Rules,
-    client: &Client,
+    (client, id): (&Client, &RequestId),
 ) -> Result<Success, Problem> {
     let path = req.uri().path();
     if path == "/healthz" {
@@ -89,7 +97,7 @@ async fn serve(
     let arrival = arrival(req, client, body, edge);
     let began = instant();
     let metrics = &edge.metrics;
-    let taken = edge.receiver.take(&door, arrival).await;
+    let taken = edge.receiver.take(&door, arrival, id.as_str()).await;
     let taken = taken.inspect_err(|refusal| {
         if let Refusal::BadSign(sign) = refusal {
             metrics.callback_with_bad_sign(door.merchant(), *sign);

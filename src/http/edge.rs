@@ -15,7 +15,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::config::settings::{Rate, ServerSettings};
 use crate::metrics::Metrics;
 use crate::receive::Receiver;
@@ -77,6 +77,7 @@ impl Rules {
 pub struct Edge {
     pub(super) receiver: Arc<Receiver>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
     pub(super) metrics: Arc<Metrics>,
     rules: ArcSwap<Rules>,
     pub(super) certificate: Option<Arc<Certificate>>,
@@ -98,13 +99,14 @@ impl Edge {
     pub(super) fn new(
         settings: &ServerSettings,
         receiver: Arc<Receiver>,
-        clock: Arc<dyn Clock>,
+        (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>),
         metrics: Arc<Metrics>,
         certificate: Option<Arc<Certificate>>,
     ) -> Self {
         Self {
             receiver,
             clock,
+            entropy,
             metrics,
             rules: ArcSwap::from_pointee(Rules::new(settings, None)),
             certificate,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::config::settings::{Listen, ServerSettings};
 use crate::metrics::Metrics;
 use crate::receive::Receiver;
@@ -58,7 +58,7 @@ impl PublicListener {
     pub async fn bind(
         settings: &ServerSettings,
         receiver: Arc<Receiver>,
-        clock: Arc<dyn Clock>,
+        time_and_chance: (Arc<dyn Clock>, Arc<dyn Entropy>),
         metrics: Arc<Metrics>,
         passed: Option<Opened>,
     ) -> Result<Self, BindError> {
@@ -75,7 +75,7 @@ impl PublicListener {
         let edge = Edge::new(
             settings,
             receiver,
-            clock,
+            time_and_chance,
             metrics,
             certificate.map(Arc::new),
         );

@@ -15,23 +15,24 @@ pub(super) fn answered(
     let merchant = &claim.merchant;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let query = claim.verification.queries;
+    let callback = recorded.rung.map(tracing::field::display);
     let event = recorded.event.map(tracing::field::display);
     let next_due = recorded.next_due.map(tracing::field::display);
-    tracing::debug!(%merchant, user = %claim.user, query, "verification of this user");
+    tracing::debug!(callback, %merchant, user = %claim.user, query, "verification of this user");
     match answer {
         Answer::Verdict(verdict) => tracing::info!(
-            %merchant, query, took_ms, event, next_due,
+            callback, %merchant, query, took_ms, event, next_due,
             outcome = verdict.status().word(),
             "verification answered {}", verdict.status().word()
         ),
         Answer::Failed(failure) => tracing::warn!(
-            %merchant, query, took_ms, next_due,
+            callback, %merchant, query, took_ms, next_due,
             outcome = failure.class(),
             "verification failed: {failure}"
         ),
     }
     if recorded.newly_stuck {
-        tracing::error!(%merchant, query, next_due, "verification is stuck: no final status within verify.give_up_after; asking daily from now on");
+        tracing::error!(callback, %merchant, query, next_due, "verification is stuck: no final status within verify.give_up_after; asking daily from now on");
     }
     if !recorded.counted {
         tracing::warn!(%merchant, query, "an answer came after its lease had ended and was not recorded");

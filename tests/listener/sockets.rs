@@ -9,7 +9,7 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use vexora_relay::clock::SimClock;
+use vexora_relay::clock::{SeededEntropy, SimClock};
 use vexora_relay::config::settings::{Listen, ServerSettings, TlsFiles};
 use vexora_relay::http::{BindError, Opened, PublicListener, TlsError};
 use vexora_relay::metrics::Metrics;
@@ -22,7 +22,10 @@ use crate::wire::Wire;
 
 async fn refused(settings: &ServerSettings) -> BindError {
     let receiver = receiver(&Arc::new(RecordingStore::new()));
-    let clock = Arc::new(SimClock::at(NOW));
+    let clock = (
+        Arc::new(SimClock::at(NOW)) as _,
+        Arc::new(SeededEntropy::new(2)) as _,
+    );
     PublicListener::bind(settings, receiver, clock, Arc::new(Metrics::new(NOW)), None)
         .await
         .expect_err("it was bound")

@@ -30,7 +30,10 @@ async fn a_callback_is_answered_ok_and_nothing_else_and_kept_byte_for_byte() {
         .map(|(name, _)| name.as_str())
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["content-length", "content-type", "date"]);
+    assert_eq!(
+        names,
+        ["content-length", "content-type", "date", "x-request-id"]
+    );
     assert_eq!(
         answer.header("content-type"),
         Some("text/plain; charset=utf-8")
@@ -103,7 +106,7 @@ async fn any_path_that_is_not_a_merchant_s_gets_the_same_404() {
         assert_eq!(relay.post_callback(&good, "{}").await.status, 200, "{good}");
     }
     let accepted = relay.store.accepted().len();
-    let reference = without_date(relay.post_callback("/nowhere", "{}").await);
+    let reference = without_date_and_id(relay.post_callback("/nowhere", "{}").await);
     for bad in [
         "/".to_owned(),
         "/callback".to_owned(),
@@ -129,15 +132,17 @@ async fn any_path_that_is_not_a_merchant_s_gets_the_same_404() {
         let answer = relay.post_callback(&bad, "{}").await;
         assert_eq!(answer.status, 404, "{bad}");
         assert_eq!(answer.code(), "not_found");
-        assert_eq!(without_date(answer), reference, "{bad}");
+        assert_eq!(without_date_and_id(answer), reference, "{bad}");
     }
     assert_eq!(relay.ask(request("OPTIONS", "*")).await.status, 404);
     assert_eq!(relay.ask(request("GET", "/callback")).await.status, 404);
     assert_eq!(relay.store.accepted().len(), accepted);
 }
 
-fn without_date(mut answer: crate::wire::Answer) -> crate::wire::Answer {
-    answer.headers.retain(|(name, _)| name != "date");
+fn without_date_and_id(mut answer: crate::wire::Answer) -> crate::wire::Answer {
+    answer
+        .headers
+        .retain(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
     answer
 }
 
@@ -380,4 +385,40 @@ async fn what_is_not_durable_is_not_answered_ok() {
         assert!(!answer.body.contains("data"), "{}", answer.body);
     }
     assert_eq!(relay.store.accepted(), []);
+}
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_the_clients_own_if_it_is_usable() {
+    let relay = listening(server_settings()).await;
+    let asked = async |header: &str| {
+        let answer = relay.ask(post(&callback_path(), header, "{}")).await;
+        answer.header("x-request-id").expect("an id").to_owned()
+    };
+    let longest = "x".repeat(64);
+    for own in ["7f3c-1", "~!\"{}", longest.as_str()] {
+        assert_eq!(asked(&format!("X-Request-Id: {own}\r\n")).await, own);
+    }
+    let mut made = vec![asked("").await];
+    let too_long = format!("X-Request-Id: {longest}x\r\n");
+    for other in [
+        "X-Request-Id:\r\n",
+        "X-Request-Id: two words\r\n",
+        "X-Request-Id: caf\u{e9}\r\n",
+        "X-Request-Id: one\r\nX-Request-Id: two\r\n",
+        too_long.as_str(),
+    ] {
+        made.push(asked(other).await);
+    }
+    for id in &made {
+        assert!(
+            id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
+            "{id}"
+        );
+    }
+    made.sort_unstable();
+    made.dedup();
+    assert_eq!(made.len(), 6, "each another");
+    let refused = relay.ask(request("DELETE", "/nowhere")).await;
+    assert_eq!(refused.status, 404);
+    assert!(refused.header("x-request-id").is_some());
 }

@@ -7,7 +7,7 @@ mod setup;
 mod signs;
 mod sink;
 
-pub use relay::{Relay, post};
+pub use relay::{Relay, post, request};
 pub use scrape::Scrape;
 pub use service::Service;
 pub use setup::Setup;

@@ -22,6 +22,7 @@ mod isolation;
 mod kit;
 mod lanes;
 mod limits;
+mod logging;
 mod metrics;
 mod official;
 mod ordering;

@@ -89,7 +89,7 @@ pub async fn listening_on(settings: ServerSettings, passed: Option<Opened>) -> L
     let listener = PublicListener::bind(
         &settings,
         Arc::clone(&receiver),
-        clock,
+        (clock, Arc::new(SeededEntropy::new(2))),
         Arc::new(Metrics::new(NOW)),
         passed,
     )

@@ -141,10 +141,6 @@ pub(super) fn record(
     };
     txn.put(keys::query(merchant, user, now, before.queries), record)?;
 
-    let mut recorded = AnswerRecorded {
-        counted: true,
-        ..AnswerRecorded::default()
-    };
     let user_key = keys::user(merchant, user);
     let state: Option<UserState> = txn.get(&user_key)?;
     let is_heard_of = state.is_some();
@@ -152,6 +148,15 @@ pub(super) fn record(
         .as_ref()
         .and_then(|state| state.last.as_ref())
         .map(|last| last.at);
+    let rung = match before.source {
+        Source::Callback => first_callback(txn, merchant, user, told_before)?,
+        Source::Reconcile | Source::Operator => None,
+    };
+    let mut recorded = AnswerRecorded {
+        counted: true,
+        rung,
+        ..AnswerRecorded::default()
+    };
     let mut over = false;
     match (&report.answer, state) {
         (Answer::Verdict(verdict), state) => {
@@ -177,9 +182,6 @@ pub(super) fn record(
                 };
                 publishing::publish(txn, event, &report.routing)?;
                 recorded.event = Some(report.fresh);
-                if before.source == Source::Callback {
-                    recorded.rung = rung(txn, merchant, user, told_before)?;
-                }
             }
             txn.put(user_key, state)?;
         }
@@ -216,13 +218,13 @@ pub(super) fn record(
     Ok(recorded)
 }
 
-/// When the first callback of a user came after `told`.
-fn rung(
+/// The first callback of a user that came after `told`.
+fn first_callback(
     txn: &Txn<'_>,
     merchant: &MerchantNo,
     user: &UserId,
     told: Option<Timestamp>,
-) -> Result<Option<Timestamp>, StoreError> {
+) -> Result<Option<CallbackId>, StoreError> {
     let prefix = keys::user_prefix(merchant, user);
     let mut start = prefix.clone();
     let after = told.map_or(Timestamp::from_millis(0), |told| {
@@ -231,7 +233,7 @@ fn rung(
     start.extend(CallbackId::new(after, 0).to_bytes());
     let first = txn.first_from(Tree::CallbacksByUser, &start, &prefix, 1)?;
     let id = first.first().and_then(|(key, _)| keys::trailing_id(key));
-    Ok(id.map(|id| CallbackId::from_bytes(id).made_at()))
+    Ok(id.map(CallbackId::from_bytes))
 }
 
 pub(super) fn release(

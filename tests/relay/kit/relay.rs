@@ -296,7 +296,7 @@ async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
 }
 
 /// Sends a request; returns head and body of the answer.
-pub(super) async fn request(to: SocketAddr, head: &str, body: &[u8]) -> (String, String) {
+pub async fn request(to: SocketAddr, head: &str, body: &[u8]) -> (String, String) {
     let head = format!(
         "{head}host: relay\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
