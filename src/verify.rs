@@ -166,21 +166,13 @@ impl Verifier {
             routing: self.parts.routing.load_full(),
         };
         let recorded = self.parts.store.record_answer(claim, report).await;
-        let told = recorded
-            .as_ref()
-            .ok()
-            .filter(|recorded| recorded.event.is_some());
-        let rung = told.and_then(|recorded| recorded.rung);
-        let outcome = match &answer {
-            Answer::Verdict(verdict) => Ok(verdict.status().word()),
-            Answer::Failed(failure) => Err(failure.class()),
-        };
-        let metrics = &self.parts.metrics;
-        metrics.queried(
+        let led_to = recorded.as_ref().ok();
+        log::count(
+            &self.parts.metrics,
             &self.metrics,
-            outcome,
-            took,
-            rung.map(|rung| now.since(rung.made_at())),
+            (&answer, took),
+            led_to,
+            now,
         );
         match recorded {
             Ok(recorded) => log::answered(claim, &answer, &recorded, took),

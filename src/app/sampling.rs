@@ -37,10 +37,10 @@ pub(super) async fn run(
 
 /// Ends the running minute with what is pending now.
 pub(super) async fn end_minute(metrics: &Metrics, store: &dyn Store, clock: &dyn Clock) {
-    let backlog = match store.pending().await {
-        Ok(pending) => Some(Backlog {
-            verifications: pending.verifications,
-            deliveries: pending.deliveries.iter().map(|(_, number)| number).sum(),
+    let backlog = match store.tallies().await {
+        Ok(tallies) => Some(Backlog {
+            verifications: tallies.verifications,
+            deliveries: tallies.endpoints.iter().map(|(_, of)| of.pending).sum(),
         }),
         Err(error) => {
             tracing::warn!(

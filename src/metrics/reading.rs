@@ -34,6 +34,8 @@ pub struct EndpointReading {
     pub paused: bool,
     /// Deliveries not settled.
     pub pending: u64,
+    /// Deliveries that the relay gave up.
+    pub abandoned: u64,
     /// For how long its oldest due delivery has been due.
     pub overdue: Duration,
 }
@@ -60,6 +62,10 @@ pub struct LaneReading {
 pub struct StoreReading {
     /// Verifications under way.
     pub verifications: u64,
+    /// Verifications that were given up on.
+    pub stuck: u64,
+    /// Callbacks kept in which no user id was found.
+    pub unrecognized: u64,
     /// Each merchant's lanes.
     pub lanes: Vec<LaneReading>,
     /// Each endpoint.
@@ -195,6 +201,23 @@ impl StoreReading {
             None,
             number(self.verifications),
         );
+        let help =
+            "Users without a final result within verify.give_up_after, asked about once a day";
+        single(
+            registry,
+            "verifications_stuck",
+            help,
+            None,
+            number(self.stuck),
+        );
+        let help = "Callbacks that are kept and in which no user id was found";
+        single(
+            registry,
+            "callbacks_kept_unrecognized",
+            help,
+            None,
+            number(self.unrecognized),
+        );
         let help = "For how long the oldest due verification has been due; 0 if none is";
         let overdue = family(registry, "verification_overdue", help, Some(Unit::Seconds));
         for lane in &self.lanes {
@@ -250,6 +273,12 @@ impl StoreReading {
             "Deliveries that wait for an endpoint to be up or resumed",
             None,
             |one| number(if one.is_held() { one.pending } else { 0 }),
+        );
+        gauge(
+            "deliveries_abandoned",
+            "Deliveries that the relay gave up and nobody has retried or discarded since",
+            None,
+            |one| number(one.abandoned),
         );
         gauge(
             "delivery_overdue",

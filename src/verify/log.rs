@@ -1,9 +1,29 @@
-//! The log lines of a verification: one for each query, with what came of it. Fields as in `docs/logging.md`.
+//! What is said and counted of a verification: one log line for each query, with what came of it. Fields as in
+//! `docs/logging.md`.
 
 use std::time::Duration;
 
-use crate::domain::Answer;
+use crate::domain::{Answer, Timestamp};
+use crate::metrics::{Metrics, VerifyMetrics};
 use crate::store::{AnswerRecorded, VerifyClaim};
+
+/// Counts a query. The lag is that of an event, from the callback that led to it.
+pub(super) fn count(
+    metrics: &Metrics,
+    own: &VerifyMetrics,
+    (answer, took): (&Answer, Duration),
+    led_to: Option<&AnswerRecorded>,
+    now: Timestamp,
+) {
+    let told = led_to.filter(|recorded| recorded.event.is_some());
+    let rung = told.and_then(|recorded| recorded.rung);
+    let outcome = match answer {
+        Answer::Verdict(verdict) => Ok(verdict.status().word()),
+        Answer::Failed(failure) => Err(failure.class()),
+    };
+    let lag = rung.map(|callback| now.since(callback.made_at()));
+    metrics.queried(own, outcome, took, lag);
+}
 
 /// A query was answered and recorded.
 pub(super) fn answered(

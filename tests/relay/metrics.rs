@@ -40,6 +40,7 @@ async fn every_callback_is_counted_once_by_what_became_of_it() {
     let counted = |outcome: &str| now.value(&format!("callbacks_total{{outcome=\"{outcome}\"}}"));
     assert!(counted("accepted") == 5.0, "{}", now.text);
     assert!(counted("unrecognized") == 1.0);
+    assert!(now.value("callbacks_kept_unrecognized") == 1.0);
     assert!(counted("empty_body") == 1.0);
     assert!(counted("body_too_large") == 1.0);
     assert!(counted("not_found") == 3.0);
@@ -130,6 +131,8 @@ async fn queries_attempts_and_their_delays_are_counted_and_the_history_holds_the
     };
     assert!(ended("good", "delivered") == 1.0);
     assert!(ended("bad", "abandoned") == 1.0);
+    assert!(of("deliveries_abandoned", "endpoint", "bad") == 1.0);
+    assert!(of("deliveries_abandoned", "endpoint", "good") == 0.0);
     assert!(of("delivery_attempt_seconds_count", "endpoint", "bad") == 2.0);
     assert!(of("delivery_latency_seconds_count", "endpoint", "good") == 1.0);
     assert!(of("delivery_latency_seconds_sum", "endpoint", "good") < 1.0);
@@ -265,6 +268,10 @@ async fn what_waits_is_held_or_late_is_read_when_somebody_asks() {
     relay.advance(hours(1));
     let late = relay.metrics().await.value(&lane);
     assert!((3500.0..3601.0).contains(&late), "{late}");
+    assert!(now.value("verifications_stuck") == 0.0);
+    relay.advance(hours(72));
+    relay.settle().await;
+    assert!(relay.metrics().await.value("verifications_stuck") == 1.0);
     let (status, _) = relay
         .admin("POST", "/endpoints/good/pause", &serde_json::json!({}))
         .await;

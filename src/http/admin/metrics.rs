@@ -73,7 +73,7 @@ async fn read(parts: &AdminParts) -> Reading {
 
 async fn store(parts: &AdminParts) -> Result<StoreReading, StoreError> {
     let now = parts.clock.now();
-    let pending = parts.store.pending().await?;
+    let tallies = parts.store.tallies().await?;
     let mut lanes = Vec::new();
     for known in parts.applications.merchants.load().iter() {
         for lane in [VerifyLane::Main, VerifyLane::Open] {
@@ -88,24 +88,34 @@ async fn store(parts: &AdminParts) -> Result<StoreReading, StoreError> {
     }
     let routing = parts.routing.load_full();
     let mut names: Vec<EndpointName> = routing.endpoints().cloned().collect();
-    let others = pending.deliveries.iter().map(|(name, _)| name);
+    // Of one that is gone and has nothing left but what an operator discarded there is nothing to show.
+    let left = tallies
+        .endpoints
+        .iter()
+        .filter(|(_, of)| of.pending + of.given_up > 0);
+    let others = left.map(|(name, _)| name);
     names.extend(others.filter(|name| !routing.knows(name)).cloned());
     let mut endpoints = Vec::new();
     for name in names {
         let health = parts.store.health(&name).await?;
         let due = parts.store.next_due(&Lane::Deliver(name.clone())).await?;
-        let found = pending.deliveries.iter().find(|(other, _)| *other == name);
+        let mut found = tallies.endpoints.iter();
+        let found = found.find(|(other, _)| *other == name);
+        let tally = found.map(|(_, tally)| *tally).unwrap_or_default();
         endpoints.push(EndpointReading {
             orphaned: !routing.knows(&name),
             up: !matches!(health.breaker, Breaker::Open { .. }),
             paused: health.paused.is_some(),
-            pending: found.map_or(0, |(_, number)| *number),
+            pending: tally.pending,
+            abandoned: tally.given_up,
             overdue: overdue(due, now),
             name,
         });
     }
     Ok(StoreReading {
-        verifications: pending.verifications,
+        verifications: tallies.verifications,
+        stuck: tallies.stuck,
+        unrecognized: tallies.unrecognized,
         lanes,
         endpoints,
     })
