@@ -26,6 +26,7 @@ use crate::deliver::Jobs;
 use crate::http::admin::{AdminListener, Readiness};
 use crate::http::{BindError, PublicListener};
 use crate::metrics::Metrics;
+use crate::retention::Retention;
 use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
 use crate::verify::Applications;
@@ -60,6 +61,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
     jobs: Arc<Jobs>,
+    retention: Arc<Retention>,
     reloading: Reloading,
     metrics: Arc<Metrics>,
     opened: OpenReport,
@@ -82,6 +84,7 @@ pub struct Running {
     readiness: Arc<Readiness>,
     applications: Arc<Applications>,
     jobs: Arc<Jobs>,
+    retention: Arc<Retention>,
     reloading: Reloading,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
@@ -164,6 +167,9 @@ impl App {
                 Arc::clone(&self.clock),
                 cancel.clone(),
             ));
+            let (retention, ending) = (Arc::clone(&self.retention), cancel.clone());
+            let beat = beats.join("retention".to_owned(), None);
+            tracker.spawn(async move { retention.run(beat, ending).await });
         }
         self.readiness.serving();
         Ok(Running {
@@ -173,6 +179,7 @@ impl App {
             readiness: self.readiness,
             applications: self.applications,
             jobs: self.jobs,
+            retention: self.retention,
             reloading: self.reloading,
             metrics: self.metrics,
             clock: self.clock,
@@ -222,6 +229,12 @@ impl Running {
         Arc::clone(&self.jobs)
     }
 
+    /// What is settled and old.
+    #[must_use]
+    pub fn retention(&self) -> Arc<Retention> {
+        Arc::clone(&self.retention)
+    }
+
     /// Does all work that is due by the clock, and what that makes due, until nothing is. Returns how much it was.
     /// For [`Workers::Manual`].
     ///
@@ -232,6 +245,9 @@ impl Running {
         loop {
             let dealt_with = self.jobs.advance().await?.unwrap_or(0);
             let mut now = usize::try_from(dealt_with).unwrap_or(usize::MAX);
+            while let Some(gone) = self.retention.advance().await? {
+                now += usize::try_from(gone).unwrap_or(usize::MAX);
+            }
             for verifier in self.stages.verifiers() {
                 now += worker::run_due(&**verifier).await?;
             }

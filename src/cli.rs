@@ -137,6 +137,7 @@ pub fn main() -> ExitCode {
             None => jobs::list(args.config, &output),
             Some(id) => jobs::one(args.config, id, (watch, cancel), &output),
         },
+        Verb::Retention => operator::retention(args.config, &output),
         Verb::Query { user, merchant } => query::run(args.config, &user, merchant, &output),
         Verb::Sign { params, merchant } => tools::sign(args.config, &params, merchant, &output),
         Verb::Secret { ed25519 } => tools::secret(ed25519, &output),

@@ -14,6 +14,7 @@ pub mod http;
 pub mod metrics;
 pub mod outbound;
 pub mod receive;
+pub mod retention;
 pub mod sandbox;
 pub mod signing;
 pub mod store;

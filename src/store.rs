@@ -131,6 +131,57 @@ pub struct Hastened {
     pub next: Option<HastenFrom>,
 }
 
+/// How far a walk over what is settled and old has come; the store alone knows what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepFrom(pub(crate) Vec<u8>);
+
+/// A step of the walk over what is settled and old.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepStep {
+    /// What is gone.
+    pub gone: Bygone,
+    /// Where the next step begins; `None`: the walk is over.
+    pub next: Option<SweepFrom>,
+}
+
+/// How much is settled and old, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bygone {
+    /// Events whose deliveries are all settled.
+    pub events: u64,
+    /// Their deliveries.
+    pub deliveries: u64,
+    /// The attempts of these.
+    pub attempts: u64,
+    /// Callbacks, those without a user id included.
+    pub callbacks: u64,
+    /// Queries.
+    pub queries: u64,
+    /// Jobs that have ended.
+    pub jobs: u64,
+}
+
+impl Bygone {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            events: self.events + other.events,
+            deliveries: self.deliveries + other.deliveries,
+            attempts: self.attempts + other.attempts,
+            callbacks: self.callbacks + other.callbacks,
+            queries: self.queries + other.queries,
+            jobs: self.jobs + other.jobs,
+        }
+    }
+
+    /// All kinds together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.events + self.deliveries + self.attempts + self.callbacks + self.queries + self.jobs
+    }
+}
+
 /// A delivery to attempt: its lease is the caller's.
 #[derive(Clone, Debug)]
 pub struct DeliveryClaim {
@@ -441,6 +492,32 @@ pub trait Store: Lists + Send + Sync + 'static {
     /// The store failed.
     async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
         Ok(Vec::new())
+    }
+
+    /// Looks at the next `limit` records from before then and lets go of those that are settled: events of which every
+    /// delivery was told or given up before then, with these and their attempts; callbacks and queries of users that
+    /// are not asked about and of whom no older event stays; jobs that have ended. What is remembered of a user stays.
+    /// The walk begins without `from` and goes on with what the step before returned.
+    ///
+    /// # Errors
+    /// The store failed; nothing of this step is gone.
+    async fn sweep(
+        &self,
+        before: Timestamp,
+        from: Option<SweepFrom>,
+        limit: usize,
+    ) -> Result<SweepStep, StoreError> {
+        let _none = (before, from, limit);
+        Err(unsupported())
+    }
+
+    /// How much [`Store::sweep`] would let go of, were everything from before then looked at now.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn count_settled(&self, before: Timestamp) -> Result<Bygone, StoreError> {
+        let _none = before;
+        Err(unsupported())
     }
 
     /// One delivery with its event and attempts.

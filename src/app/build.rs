@@ -17,6 +17,7 @@ use crate::http::{BindError, Opened, PublicListener};
 use crate::metrics::Metrics;
 use crate::outbound::{Client, ClientError, ClientSettings, PublicRoots};
 use crate::receive::{ReceiveMerchant, ReceiveSettings, Receiver};
+use crate::retention::Retention;
 use crate::store::embedded::{EmbeddedSettings, OpenError, SledStore};
 use crate::store::{Store, StoreError};
 use crate::verify::{Applicant, ApplicantMerchant, Applications};
@@ -121,10 +122,16 @@ impl App {
             Arc::clone(&deps.clock),
             Arc::clone(&routing),
         ));
+        let retention = Arc::new(Retention::new(
+            Arc::clone(&store),
+            Arc::clone(&deps.clock),
+            config.store.retention,
+        ));
         let beats = Arc::new(Beats::new(Arc::clone(&deps.clock)));
         let parts = AdminParts {
             beats: Arc::clone(&beats),
             jobs: Arc::clone(&jobs),
+            retention: Arc::clone(&retention),
             token,
             readiness: Arc::clone(&readiness),
             store: Arc::clone(&store),
@@ -145,6 +152,7 @@ impl App {
             receiver,
             edge: public.edge(),
             applications: Arc::clone(&applications),
+            retention: Arc::clone(&retention),
         };
         let clock = deps.clock;
         Ok(Self {
@@ -157,6 +165,7 @@ impl App {
             readiness,
             applications,
             jobs,
+            retention,
             reloading,
             metrics,
             opened,
@@ -199,7 +208,7 @@ fn applications(
             source,
         })?;
     Ok(Applications {
-        applicant: Applicant::new(client, config.vexora.timeout),
+        applicant: ArcSwap::from_pointee(Applicant::new(client, config.vexora.timeout)),
         merchants: Arc::new(ArcSwap::from_pointee(applicants(config))),
         policy: Arc::new(ArcSwap::from_pointee(config.verify.policy.clone())),
         store: Arc::clone(store),

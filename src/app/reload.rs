@@ -13,6 +13,7 @@ use crate::domain::Routing;
 use crate::http::{BindError, Edge};
 use crate::outbound::PublicRoots;
 use crate::receive::Receiver;
+use crate::retention::Retention;
 use crate::verify::Applications;
 
 /// What came of it.
@@ -33,6 +34,7 @@ pub(super) struct Reloading {
     pub(super) receiver: Arc<Receiver>,
     pub(super) edge: Arc<Edge>,
     pub(super) applications: Arc<Applications>,
+    pub(super) retention: Arc<Retention>,
 }
 
 impl Reloading {
@@ -49,11 +51,17 @@ impl Reloading {
         stages.take(config, prepared);
         self.receiver.reload(receive_settings(config));
         let applications = &self.applications;
+        let applicant = applications.applicant.load();
+        let timeout = config.vexora.timeout;
+        applications
+            .applicant
+            .store(Arc::new(applicant.with_timeout(timeout)));
         applications.merchants.store(Arc::new(applicants(config)));
         applications
             .policy
             .store(Arc::new(config.verify.policy.clone()));
         self.routing.store(Arc::new(config.routing()));
+        self.retention.set(config.store.retention);
         let reloaded = Reloaded {
             added: missing_in(&config.endpoints, &self.config.endpoints),
             removed: missing_in(&self.config.endpoints, &config.endpoints),

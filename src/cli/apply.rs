@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -16,6 +17,9 @@ use super::{Failure, block_on, load, merchant};
 
 /// Applications under way at a time: enough to hide the provider's latency, few enough to be nobody's flood.
 const AT_A_TIME: usize = 4;
+
+/// Beside what the provider may take: the store, and the way there and back.
+const FOR_THE_REST: Duration = Duration::from_secs(50);
 
 /// What is to be applied for.
 pub(super) struct Order {
@@ -48,7 +52,7 @@ pub(super) fn run(config: Option<PathBuf>, order: Order, output: &Output) -> Res
             ));
         }
     };
-    let service = Service::of(&config)?;
+    let service = Service::of(&config)?.patient(config.vexora.timeout + FOR_THE_REST);
     let fates = block_on(send(&service, &number, lines, output))??;
     report(&fates, order.file.as_deref(), output)
 }
@@ -129,11 +133,6 @@ fn fate(answered: &Answered) -> anyhow::Result<Fate> {
         ("accepted", _) => Fate::Accepted,
         ("already", _) => Fate::Already,
         ("unknown", _) => Fate::Unknown,
-        ("declined", code) => Fate::Failed(format!("Vexora declined it with code {code:?}")),
-        ("not_sent", _) => Fate::Failed(format!(
-            "Vexora could not be reached ({}); nothing was sent",
-            answered.text("class")
-        )),
         (_, "cannot_apply" | "no_such_merchant" | "merchant_needed") => {
             anyhow::bail!("{}", answered.problem())
         }

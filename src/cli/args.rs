@@ -188,6 +188,10 @@ pub(super) enum Verb {
         cancel: bool,
     },
 
+    /// Say how much settled work is older than store.retention and would go now; nothing is deleted by this
+    #[command(after_help = "Example:\n  vexora-relay retention")]
+    Retention,
+
     /// Ask Vexora about one user, straight and signed; nothing is stored or delivered
     #[command(after_help = "Example:\n  vexora-relay query jp_user_100008")]
     Query {

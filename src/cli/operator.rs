@@ -96,3 +96,33 @@ pub(super) fn delivery(
     output.value(&said, &text);
     Ok(())
 }
+
+/// `retention`.
+pub(super) fn retention(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
+    let said = done(block_on(service(file)?.get(&["retention"]))??)?;
+    let kinds = [
+        "events",
+        "deliveries",
+        "attempts",
+        "callbacks",
+        "queries",
+        "jobs",
+    ];
+    let of = |place: &str| {
+        let counts = kinds.map(|kind| {
+            let number = number_at(&said, &format!("{place}/{kind}"));
+            format!("{number} {kind}")
+        });
+        counts.join(", ")
+    };
+    let mut text = format!(
+        "settled before {} and would go: {}",
+        word(&said, "before"),
+        of("/wouldGo")
+    );
+    if let Some(at) = said.pointer("/lastPass/at").and_then(Value::as_str) {
+        text.push_str(&format!("\nlast pass {at}, gone: {}", of("/lastPass/gone")));
+    }
+    output.value(&said, &text);
+    Ok(())
+}

@@ -121,6 +121,7 @@ fn reload(file: &Path, running: &mut Running, logging: &Logging) -> Result<usize
         endpoints = config.endpoints.len(),
         added = reloaded.added.join(","),
         removed = reloaded.removed.join(","),
+        at_next_start = reloaded.at_next_start.join(","),
         "reloaded: {}, {}",
         counted(config.merchants.len(), "merchant"),
         counted(config.endpoints.len(), "endpoint"),

@@ -32,6 +32,7 @@ use crate::config::settings::Listen;
 use crate::deliver::Jobs;
 use crate::domain::{MerchantNo, Routing, Secret};
 use crate::metrics::Metrics;
+use crate::retention::Retention;
 use crate::store::Store;
 use crate::verify::Applications;
 use crate::worker::Beats;
@@ -64,6 +65,8 @@ pub struct AdminParts {
     pub applications: Arc<Applications>,
     /// Jobs.
     pub jobs: Arc<Jobs>,
+    /// What is settled and old.
+    pub retention: Arc<Retention>,
     /// Who hears of what: which endpoints there are.
     pub routing: Arc<ArcSwap<Routing>>,
     /// What is counted.

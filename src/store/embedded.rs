@@ -31,6 +31,7 @@ mod reading;
 mod rebuild;
 mod records;
 mod settling;
+mod sweeping;
 mod tallies;
 mod trust;
 mod txn;
@@ -58,8 +59,9 @@ use self::commit::{Committer, Parts};
 use self::engine::Engine;
 use self::images::Images;
 use super::{
-    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, HastenFrom,
-    Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, Told, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, Bygone, DeliveryClaim,
+    HastenFrom, Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, SweepFrom,
+    SweepStep, Told, VerifyClaim,
 };
 use crate::domain::{
     Application, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
@@ -390,6 +392,30 @@ impl Store for SledStore {
 
     async fn jobs(&self) -> Result<Vec<Job>, StoreError> {
         self.read(jobs::all).await
+    }
+
+    async fn sweep(
+        &self,
+        before: Timestamp,
+        from: Option<SweepFrom>,
+        limit: usize,
+    ) -> Result<SweepStep, StoreError> {
+        let sweeping::Looked { old, next } = self
+            .read(move |engine| sweeping::look(engine, before, from.as_ref(), limit))
+            .await?;
+        let gone = if old.is_empty() {
+            Bygone::default()
+        } else {
+            self.committer
+                .submit(move |txn| sweeping::remove(txn, &old, before))
+                .await?
+        };
+        Ok(SweepStep { gone, next })
+    }
+
+    async fn count_settled(&self, before: Timestamp) -> Result<Bygone, StoreError> {
+        self.read(move |engine| sweeping::count(engine, before))
+            .await
     }
 
     async fn delivery(

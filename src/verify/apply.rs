@@ -80,6 +80,15 @@ impl Applicant {
         Self { client, timeout }
     }
 
+    /// The same, with another limit for what is sent from now on.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            client: self.client.clone(),
+            timeout,
+        }
+    }
+
     /// Sends one application to `callback_url`'s account, once.
     pub async fn send(
         &self,
@@ -155,8 +164,8 @@ fn form(fields: &[(&str, &str)], boundary: &str) -> Vec<u8> {
 
 /// Applies for users and has them watched.
 pub struct Applications {
-    /// What is sent goes through it.
-    pub applicant: Applicant,
+    /// What is sent goes through it; may change while the relay runs.
+    pub applicant: ArcSwap<Applicant>,
     /// All merchants; may change while the relay runs.
     pub merchants: Arc<ArcSwap<Vec<ApplicantMerchant>>>,
     /// How often the waiting are asked about.
@@ -196,8 +205,8 @@ impl Applications {
             return Ok(Applied::Already(out));
         }
         let boundary = self.entropy.bits();
-        let applied = self
-            .applicant
+        let applicant = self.applicant.load_full();
+        let applied = applicant
             .send(merchant, callback_url, user, name, now, boundary)
             .await;
         tracing::debug!(merchant = %number, user = %user, "application of this user");

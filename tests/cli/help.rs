@@ -2,7 +2,7 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 25] = [
+const VERBS: [&str; 26] = [
     "serve",
     "check",
     "demo",
@@ -15,6 +15,7 @@ const VERBS: [&str; 25] = [
     "discard",
     "replay",
     "jobs",
+    "retention",
     "query",
     "sign",
     "secret",
@@ -57,6 +58,8 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       discard       Give a delivery up, or all of an endpoint
       replay        Tell an endpoint again what it may have missed, or what was made before it was there
       jobs          Show bulk work (replay, retry, discard) and how far it is; watch or cancel it
+      retention     Say how much settled work is older than store.retention and would go now; nothing is
+                    deleted by this
       query         Ask Vexora about one user, straight and signed; nothing is stored or delivered
       sign          Compute Vexora's sign over parameters, with a merchant's secret
       secret        Make a fresh webhook secret

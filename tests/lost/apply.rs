@@ -101,8 +101,8 @@ async fn an_application_that_never_left_can_be_sent_again_at_once() {
         ..Shape::default()
     })
     .await;
-    assert_eq!(world.apply("u1").await, (502, "not_sent".into()));
-    assert_eq!(world.apply("u1").await, (502, "not_sent".into()));
+    assert_eq!(world.apply("u1").await, (502, "vexora_unreachable".into()));
+    assert_eq!(world.apply("u1").await, (502, "vexora_unreachable".into()));
     assert!(world.story("u1").await.state.application.is_none());
     assert!(world.story("u1").await.verification.is_none());
     world.end().await;

@@ -390,10 +390,9 @@ impl World {
     pub async fn apply(&self, name: &str) -> (u16, String) {
         let body = serde_json::json!({"userId": name, "usernameFurigana": NAME});
         let (status, body) = self.api("POST", "applications", Some(body)).await;
-        (
-            status,
-            body["result"].as_str().unwrap_or_default().to_owned(),
-        )
+        // What failed is a problem, and named by its code.
+        let word = body["result"].as_str().or(body["code"].as_str());
+        (status, word.unwrap_or_default().to_owned())
     }
 
     pub async fn watch(&self, names: &[&str]) -> Value {

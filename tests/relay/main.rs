@@ -29,6 +29,7 @@ mod ordering;
 mod readiness;
 mod reload;
 mod replay;
+mod retention;
 mod retries;
 mod secrecy;
 mod verification;

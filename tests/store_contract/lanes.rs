@@ -8,7 +8,7 @@ use vexora_relay::domain::{
     Delivery, EndpointName, EventId, JobKind, JobOrder, Outcome, Standing, Timestamp,
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
-use vexora_relay::store::{DeliveryClaim, Lane, Store};
+use vexora_relay::store::{Bygone, DeliveryClaim, Lane, Store};
 
 use super::{Bench, Opener, at, heard, merchant, refused, routing, user};
 
@@ -40,6 +40,9 @@ enum Step {
         kind: JobKind,
         states: Vec<Standing>,
     },
+    Sweep {
+        secs: u64,
+    },
     Restart,
 }
 
@@ -61,6 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => which().prop_map(|which| Step::Retry { which }),
         1 => which().prop_map(|which| Step::Discard { which }),
         2 => job(),
+        1 => prop_oneof![Just(0), Just(5), Just(300)].prop_map(|secs| Step::Sweep { secs }),
         1 => Just(Step::Restart),
     ]
 }
@@ -173,6 +177,7 @@ impl Run {
                 let _may_be_refused = discarded.expect("works");
             }
             Step::Job { kind, states } => self.job(kind, states).await,
+            Step::Sweep { secs } => self.sweep(secs).await,
             Step::Restart => self.bench.restart().await,
             Step::Ends { .. } | Step::Retry { .. } | Step::Discard { .. } => {}
         }
@@ -197,6 +202,22 @@ impl Run {
             job = part.await.expect("goes on").expect("is there");
         }
         assert_eq!(job.done, total, "counted is what is done");
+    }
+
+    /// What is settled and older than so many seconds goes.
+    async fn sweep(&self, secs: u64) {
+        let before = self.now.minus(Duration::from_secs(secs));
+        let counted = self.store().count_settled(before).await.expect("counts");
+        let (mut gone, mut from) = (Bygone::default(), None);
+        loop {
+            let step = self.store().sweep(before, from, 3).await.expect("works");
+            gone = gone.plus(step.gone);
+            from = step.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(gone, counted, "counted is what goes");
     }
 
     /// Whoever is told that something is due finds something, or is not told so again.

@@ -97,6 +97,7 @@ pub(super) fn scope() -> Scope {
         .service(web::resource("/applications").route(web::post().to(apply)))
         .service(web::resource("/backup").route(web::get().to(copies::backup)))
         .service(web::resource("/export").route(web::get().to(copies::export)))
+        .service(web::resource("/retention").route(web::get().to(retention)))
         .service(web::resource("/watch").route(web::post().to(watch)))
         .configure(endpoints::routes)
         .configure(jobs::routes)
@@ -163,10 +164,33 @@ async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
     let status = match &applied {
         Applied::Accepted | Applied::Already(_) => StatusCode::OK,
         Applied::Unknown => StatusCode::ACCEPTED,
-        Applied::Declined(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Applied::NotSent(_) => StatusCode::BAD_GATEWAY,
+        Applied::Declined(code) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let problem = Problem::new(status, "application_declined", "");
+            return Err(Failed(problem.detail(format!(
+                "Vexora declined the application with code {code:?}; nothing is out"
+            ))));
+        }
+        Applied::NotSent(class) => {
+            let problem = Problem::new(StatusCode::BAD_GATEWAY, "vexora_unreachable", "");
+            return Err(Failed(problem.detail(format!(
+                "Vexora could not be reached ({}); nothing was sent",
+                class.as_str()
+            ))));
+        }
     };
     Ok(HttpResponse::build(status).json(views::applied(&applied)))
+}
+
+async fn retention(_: Operator, parts: Parts) -> Answer {
+    let (before, would_go) = parts.retention.count().await?;
+    let view = views::retention(
+        parts.retention.keep(),
+        before,
+        would_go,
+        parts.retention.last(),
+    );
+    Ok(HttpResponse::Ok().json(view))
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,8 @@ use crate::domain::{
     Event, EventContent, FailureClass, Health, Job, MerchantNo, Routing, Timestamp, UserId,
     Verification, VerificationState, VerifyPhase,
 };
-use crate::store::{Pending, QueryRecord, Story};
+use crate::retention::Swept;
+use crate::store::{Bygone, Pending, QueryRecord, Story};
 use crate::verify::Applied;
 
 /// A count of work, for whoever wants to know whether anything is stuck.
@@ -44,14 +45,15 @@ pub(super) fn status(
 pub(super) fn applied(applied: &Applied) -> Value {
     let result = applied.as_str();
     match applied {
-        Applied::Declined(code) => json!({ "result": result, "code": code }),
-        Applied::NotSent(class) => json!({ "result": result, "class": class.as_str() }),
         Applied::Already(out) => json!({
             "result": result,
             "since": out.at.to_string(),
             "known": out.state == ApplicationState::Accepted,
         }),
-        Applied::Accepted | Applied::Unknown => json!({ "result": result }),
+        // The last two are answered as problems.
+        Applied::Accepted | Applied::Unknown | Applied::Declined(_) | Applied::NotSent(_) => {
+            json!({ "result": result })
+        }
     }
 }
 
@@ -234,5 +236,31 @@ pub(super) fn job(job: &Job) -> Value {
         "ended": job.progress.ended().map(|at| at.to_string()),
         "total": job.total,
         "done": job.done,
+    })
+}
+
+/// What is settled and old.
+pub(super) fn retention(
+    keep: std::time::Duration,
+    before: Timestamp,
+    would_go: Bygone,
+    last: Option<Swept>,
+) -> Value {
+    json!({
+        "keepSeconds": keep.as_secs(),
+        "before": before.to_string(),
+        "wouldGo": bygone(would_go),
+        "lastPass": last.map(|last| json!({ "at": last.at.to_string(), "gone": bygone(last.gone) })),
+    })
+}
+
+fn bygone(some: Bygone) -> Value {
+    json!({
+        "events": some.events,
+        "deliveries": some.deliveries,
+        "attempts": some.attempts,
+        "callbacks": some.callbacks,
+        "queries": some.queries,
+        "jobs": some.jobs,
     })
 }

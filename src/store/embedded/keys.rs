@@ -111,6 +111,17 @@ pub(super) fn query(merchant: &MerchantNo, user: &UserId, at: Timestamp, queries
     key
 }
 
+/// When a query was answered, by its key.
+pub(super) fn time_of_query(key: &[u8]) -> Option<Timestamp> {
+    let (at, _) = key.last_chunk::<12>()?.split_first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*at)))
+}
+
+/// Merchant and user that a query's key begins with.
+pub(super) fn user_of_query(key: &[u8]) -> Option<&[u8]> {
+    key.get(..key.len().checked_sub(13)?)
+}
+
 pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64) -> Vec<u8> {
     let mut key = user_prefix(merchant, user);
     key.extend_from_slice(&sequence.to_be_bytes());

@@ -67,7 +67,6 @@ pub(super) fn put_delivery(
 }
 
 /// Deletes a delivery; its attempts are the caller's.
-#[allow(dead_code, reason = "for what removes old work")]
 pub(super) fn drop_delivery(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<(), StoreError> {
     stand(txn, delivery, Standing::of(&delivery.state), None)?;
     let key = keys::delivery(delivery.event, &delivery.endpoint);

@@ -14,6 +14,7 @@ use vexora_relay::config::settings::Listen;
 use vexora_relay::domain::{Answer, Attempt, Delivery, Event, EventContent, Status, Timestamp};
 use vexora_relay::metrics::Minute;
 use vexora_relay::sandbox::Sandbox;
+use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
 use vexora_relay::store::{Store, Story};
 use vexora_relay::worker::Beats;
 
@@ -71,6 +72,22 @@ impl Relay {
         self.config = setup.config(self.directory.path(), &self.sandbox);
         let running = self.running.as_mut().unwrap();
         running.reload(&self.config).unwrap();
+    }
+
+    /// Does one step of letting go of what is settled and old. Returns how much is gone; `None`: it is not time.
+    pub async fn let_go(&self) -> Option<u64> {
+        let retention = self.running.as_ref().unwrap().retention();
+        retention.advance().await.unwrap()
+    }
+
+    /// Stops it, looks the whole store through, and starts it again.
+    pub async fn verify_store(&mut self) {
+        let running = self.running.take().unwrap();
+        in_time("stopping", running.stop()).await.unwrap();
+        let settings = EmbeddedSettings::at(self.directory.path().join("data"), 0);
+        let report = tokio::task::spawn_blocking(move || verify_store(&settings));
+        assert_eq!(report.await.unwrap().unwrap().findings, []);
+        self.start().await;
     }
 
     /// Asks the admin API. Returns status and answer.

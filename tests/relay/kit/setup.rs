@@ -16,6 +16,7 @@ use super::{
 /// What a test wants its relay to be like; what it does not say is one merchant with a token, and defaults.
 pub struct Setup {
     provider: Option<String>,
+    store: String,
     vexora: String,
     verify: String,
     log: String,
@@ -28,6 +29,7 @@ impl Setup {
     pub fn new() -> Self {
         Self {
             provider: None,
+            store: String::new(),
             vexora: String::new(),
             verify: String::new(),
             log: String::new(),
@@ -42,6 +44,12 @@ impl Setup {
     /// Asks there instead of the sandbox.
     pub fn provider(mut self, base_url: &str) -> Self {
         self.provider = Some(base_url.to_owned());
+        self
+    }
+
+    /// Lines of `[store]`.
+    pub fn store(mut self, lines: &str) -> Self {
+        self.store.push_str(lines);
         self
     }
 
@@ -93,6 +101,7 @@ impl Setup {
     /// The file's text, for a store in this directory.
     pub fn text(&self, directory: &Path, sandbox: &Sandbox) -> String {
         let Self {
+            store,
             vexora,
             verify,
             log,
@@ -104,7 +113,7 @@ impl Setup {
         let data = directory.join("data");
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nrate_limit = \"off\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [store]\npath = \"{}\"\nmin_free = \"0B\"\n[vexora]\nbase_url = \"{base_url}\"\n{vexora}\n\
+             [store]\npath = \"{}\"\nmin_free = \"0B\"\n{store}\n[vexora]\nbase_url = \"{base_url}\"\n{vexora}\n\
              [verify]\n{verify}\n[log]\n{log}\n{merchants}\n{endpoints}",
             data.display()
         )
