@@ -24,6 +24,7 @@ mod lanes;
 mod limits;
 mod logging;
 mod metrics;
+mod monitoring;
 mod official;
 mod ordering;
 mod readiness;

@@ -17,6 +17,7 @@ use super::{
 pub struct Setup {
     provider: Option<String>,
     store: String,
+    server: String,
     vexora: String,
     verify: String,
     log: String,
@@ -30,6 +31,7 @@ impl Setup {
         Self {
             provider: None,
             store: String::new(),
+            server: String::new(),
             vexora: String::new(),
             verify: String::new(),
             log: String::new(),
@@ -50,6 +52,12 @@ impl Setup {
     /// Lines of `[store]`.
     pub fn store(mut self, lines: &str) -> Self {
         self.store.push_str(lines);
+        self
+    }
+
+    /// Lines of `[server]`.
+    pub fn server(mut self, lines: &str) -> Self {
+        self.server.push_str(lines);
         self
     }
 
@@ -102,6 +110,7 @@ impl Setup {
     pub fn text(&self, directory: &Path, sandbox: &Sandbox) -> String {
         let Self {
             store,
+            server,
             vexora,
             verify,
             log,
@@ -112,7 +121,7 @@ impl Setup {
         let base_url = self.provider.clone().unwrap_or_else(|| sandbox.base_url());
         let data = directory.join("data");
         format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nrate_limit = \"off\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nrate_limit = \"off\"\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [store]\npath = \"{}\"\nmin_free = \"0B\"\n{store}\n[vexora]\nbase_url = \"{base_url}\"\n{vexora}\n\
              [verify]\n{verify}\n[log]\n{log}\n{merchants}\n{endpoints}",
             data.display()
