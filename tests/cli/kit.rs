@@ -130,6 +130,7 @@ impl Place {
             body.len()
         );
         stream.write_all((head + body).as_bytes()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -18,5 +18,7 @@ mod maintenance;
 mod operator;
 mod query;
 mod reload;
+mod renewal;
 mod serve;
+mod service;
 mod tools;

@@ -133,6 +133,10 @@ fn bulk_work_is_counted_agreed_to_watched_and_cancelled() {
     );
     let listed = place.run(&["jobs", "--json"]).with(0).json();
     assert_eq!(listed["jobs"].as_array().unwrap().len(), 2);
+    let kept = place.run(&["retention"]).with(0);
+    assert!(kept.out.contains("would go: 0 events"), "{}", kept.out);
+    let kept = place.run(&["retention", "--json"]).with(0).json();
+    assert_eq!(kept["keepSeconds"], 90 * 24 * 3600);
     let nowhere = place.run(&["jobs", "9"]).with(1);
     assert!(nowhere.err.contains("no job"), "{}", nowhere.err);
     let nobody = place
