@@ -367,10 +367,11 @@ impl Stage for Verifier {
                 .await;
             change
         };
+        // Each time, so that what a query of the verifier before a reload says does not stay.
+        self.show_provider();
         match change {
             BreakerChange::None => {}
             BreakerChange::Opened { since } => {
-                self.show_provider();
                 tracing::error!(
                     provider = provider.address(),
                     "the provider does not answer: queries are held but for one probe at a time, callbacks are still accepted"
@@ -380,7 +381,6 @@ impl Stage for Verifier {
                     .await;
             }
             BreakerChange::Closed { since } => {
-                self.show_provider();
                 tracing::info!(provider = provider.address(), %since, "the provider answers again");
                 let address = provider.address().to_owned();
                 self.tell(OperationalEvent::ProviderRecovered { address, since })

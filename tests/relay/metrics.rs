@@ -3,8 +3,8 @@
 use vexora_relay::sandbox::Faults;
 
 use crate::kit::{
-    APP_SECRET, MERCHANT, Reply, SECOND_APP_SECRET, SECOND_MERCHANT, Scrape, Setup, Sink, TOKEN,
-    WHSEC, hours, post, secs,
+    APP_SECRET, MERCHANT, Reply, SECOND_APP_SECRET, SECOND_MERCHANT, Scrape, Service, Setup, Sink,
+    TOKEN, WHSEC, hours, post, secs,
 };
 
 fn two_merchants() -> String {
@@ -290,4 +290,101 @@ async fn what_waits_is_held_or_late_is_read_when_somebody_asks() {
         )) == 1.0
     );
     assert!(!now.has("tls_certificate_expiry_timestamp_seconds"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_real_program_shows_whether_it_took_over_its_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new().log("format = \"json\"");
+    let (_sandbox, file) = setup.write(directory.path()).await;
+    let mut service = Service::start(&file);
+    let before = Scrape::of(service.admin).await;
+    let at = "config_last_reload_success_timestamp_seconds";
+    assert!(before.value("config_last_reload_successful") == 1.0);
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}\n[nonsense]\n")).unwrap();
+    service.reload();
+    service.wait_for("everything goes on as it was");
+    let now = Scrape::of(service.admin).await;
+    assert!(now.value("config_last_reload_successful") == 0.0);
+    assert!(now.value("config_reloads_total{outcome=\"failure\"}") == 1.0);
+    assert!(now.value(at) == before.value(at));
+    std::fs::write(&file, good).unwrap();
+    service.reload();
+    service.wait_for("reloaded: 1 merchant");
+    let now = Scrape::of(service.admin).await;
+    assert!(now.value("config_last_reload_successful") == 1.0);
+    assert!(now.value("config_reloads_total{outcome=\"success\"}") == 1.0);
+    assert!(now.value(at) > before.value(at));
+    service.stop();
+}
+
+#[tokio::test]
+async fn a_callback_that_cannot_be_made_durable_is_counted_as_that_and_readiness_shows_why() {
+    let relay = Setup::new().store("min_free = \"1000PiB\"").start().await;
+    let path = format!("/callback/{MERCHANT}/{TOKEN}");
+    let (status, _) = post(relay.address(), &path, b"{\"userId\":\"u\"}").await;
+    assert_eq!(status, 503);
+    let now = relay.metrics().await;
+    assert!(now.value("callbacks_total{outcome=\"not_durable\"}") == 1.0);
+    assert!(now.value("callbacks_total{outcome=\"accepted\"}") == 0.0);
+    assert!(now.value("ready") == 0.0);
+    assert!(now.value("unready{reason=\"disk_low\"}") == 1.0);
+    assert!(now.value("unready{reason=\"worker_stuck\"}") == 0.0);
+    let minutes = relay.end_minute().await;
+    assert_eq!((minutes[0].accepted, minutes[0].refused), (0, 1));
+}
+
+#[tokio::test]
+async fn an_open_connection_is_counted_for_as_long_as_it_lasts() {
+    let relay = Setup::new().start().await;
+    let open = async || relay.metrics().await.value("connections");
+    let one = tokio::net::TcpStream::connect(relay.address())
+        .await
+        .unwrap();
+    let other = tokio::net::TcpStream::connect(relay.address())
+        .await
+        .unwrap();
+    relay.is("two", async || open().await == 2.0).await;
+    drop((one, other));
+    relay.is("none", async || open().await == 0.0).await;
+}
+
+#[tokio::test]
+async fn minutes_end_by_the_clock() {
+    let relay = Setup::new().with_workers_running().start().await;
+    relay.post_callback("taro", "2").await;
+    relay.advance(secs(60));
+    relay
+        .is("one minute", async || relay.minutes().len() == 1)
+        .await;
+    let minute = relay.minutes()[0];
+    assert_eq!(minute.accepted, 1);
+    assert!(minute.backlog.is_some());
+    relay.advance(secs(60));
+    relay
+        .is("another", async || relay.minutes().len() == 2)
+        .await;
+    assert_eq!(relay.minutes()[1].accepted, 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_vanished_with_deliveries_is_shown_and_one_without_is_not() {
+    let sink = Sink::start().await;
+    sink.answers(Reply::status(500));
+    let both = || Setup::new().endpoint("busy", &sink.url(), "retry = [\"1h\"]");
+    let mut relay = both()
+        .endpoint("idle", &sink.url(), "events = [\"relay.test\"]")
+        .start()
+        .await;
+    relay.result("taro", "2").await;
+    assert!(relay.metrics().await.has("endpoint_up{endpoint=\"idle\"}"));
+    relay.reload(Setup::new());
+    let now = relay.metrics().await;
+    assert!(now.value("endpoint_orphaned{endpoint=\"busy\"}") == 1.0);
+    assert!(now.value("deliveries_waiting{endpoint=\"busy\"}") == 1.0);
+    assert!(!now.has("endpoint_up{endpoint=\"idle\"}"));
+    relay.reload(both());
+    let now = relay.metrics().await;
+    assert!(now.value("endpoint_orphaned{endpoint=\"busy\"}") == 0.0);
 }

@@ -136,7 +136,12 @@ impl Relay {
     pub async fn end_minute(&self) -> Vec<Minute> {
         let running = self.running.as_ref().unwrap();
         running.end_minute().await;
-        running.metrics().history().minutes()
+        self.minutes()
+    }
+
+    /// The minutes that have ended.
+    pub fn minutes(&self) -> Vec<Minute> {
+        self.running.as_ref().unwrap().metrics().history().minutes()
     }
 
     pub fn store(&self) -> Arc<dyn Store> {

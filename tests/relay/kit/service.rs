@@ -13,6 +13,7 @@ pub struct Service {
     lines: Receiver<String>,
     log: Vec<String>,
     pub address: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 impl Service {
@@ -40,12 +41,15 @@ impl Service {
             lines,
             log: vec![],
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let ready = service.wait_for(" ready: callbacks on ");
         // The message says it in both formats.
         let (_, url) = ready.split_once(" ready: callbacks on http://").unwrap();
-        let (address, _) = url.split_once(',').unwrap();
+        let (address, rest) = url.split_once(", admin on http://").unwrap();
         service.address = address.parse().unwrap();
+        let (admin, _) = rest.split_once(',').unwrap();
+        service.admin = admin.parse().unwrap();
         service
     }
 
@@ -60,6 +64,12 @@ impl Service {
                 return line;
             }
         }
+    }
+
+    /// Has it read its configuration again.
+    pub fn reload(&self) {
+        use rustix::process::{Pid, Signal, kill_process};
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
     /// As the power fails.

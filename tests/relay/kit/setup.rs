@@ -120,9 +120,14 @@ impl Setup {
         } = self;
         let base_url = self.provider.clone().unwrap_or_else(|| sandbox.base_url());
         let data = directory.join("data");
+        let min_free = if store.contains("min_free") {
+            ""
+        } else {
+            "min_free = \"0B\"\n"
+        };
         format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nrate_limit = \"off\"\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [store]\npath = \"{}\"\nmin_free = \"0B\"\n{store}\n[vexora]\nbase_url = \"{base_url}\"\n{vexora}\n\
+             [store]\npath = \"{}\"\n{min_free}{store}\n[vexora]\nbase_url = \"{base_url}\"\n{vexora}\n\
              [verify]\n{verify}\n[log]\n{log}\n{merchants}\n{endpoints}",
             data.display()
         )
