@@ -147,6 +147,7 @@ pub fn main() -> ExitCode {
         Verb::Restore { file } => maintenance::restore(args.config, &file, &output),
         Verb::VerifyStore => maintenance::verify_store(args.config, &output),
         Verb::Compact => maintenance::compact(args.config, &output),
+        Verb::Manual { directory } => tools::manual(Args::command(), &directory),
         Verb::Completions { shell } => {
             output.bytes(&tools::completions(shell, &mut Args::command()));
             Ok(())

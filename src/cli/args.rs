@@ -265,6 +265,13 @@ pub(super) enum Verb {
     #[command(after_help = "Example:\n  vexora-relay compact")]
     Compact,
 
+    /// Write manual pages, one for each verb, into a directory
+    #[command(hide = true, after_help = "Example:\n  vexora-relay manual target/man")]
+    Manual {
+        /// Where to; must be there
+        directory: PathBuf,
+    },
+
     /// Print a completion script
     #[command(
         after_help = "Example:\n  vexora-relay completions bash > /etc/bash_completion.d/vexora-relay"

@@ -1,6 +1,7 @@
-//! Small verbs that need no service: `sign`, `secret`, `callback-url`, `completions`.
+//! Small verbs that need no service: `sign`, `secret`, `callback-url`, `completions`, and the hidden `manual`
+//! for who makes a package.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap_complete::Shell;
 use serde_json::json;
@@ -76,4 +77,9 @@ pub(super) fn completions(shell: Shell, command: &mut clap::Command) -> Vec<u8> 
     let mut script = Vec::new();
     clap_complete::generate(shell, command, "vexora-relay", &mut script);
     script
+}
+
+/// Writes the manual pages.
+pub(super) fn manual(command: clap::Command, directory: &Path) -> Result<(), Failure> {
+    Ok(clap_mangen::generate_to(command, directory)?)
 }

@@ -145,3 +145,16 @@ fn a_completion_script_knows_every_verb() {
         }
     }
 }
+
+#[test]
+fn a_manual_page_is_made_for_every_verb() {
+    let pages = tempfile::tempdir().unwrap();
+    run(program().arg("manual").arg(pages.path())).with(0);
+    let page = |name: &str| std::fs::read_to_string(pages.path().join(name)).unwrap();
+    assert!(page("vexora-relay.1").contains("78 configuration"));
+    for verb in VERBS {
+        let page = page(&format!("vexora-relay-{verb}.1"));
+        assert!(page.contains("Example"), "{verb}");
+        assert!(page.contains("\\-\\-config"), "{verb}");
+    }
+}
