@@ -33,6 +33,7 @@ use durable::{Ledger, Odd, SMALL, block_on, dump, live, load, open, reopen, viol
 const LARGE: JournalSettings = JournalSettings {
     segment: 64 << 20,
     checkpoint: u64::MAX,
+    layer: 16,
     mend: Duration::from_secs(1),
 };
 

@@ -2,7 +2,8 @@
 //!
 //! Promise: a use case that returned `Ok` survives `kill -9` and a power cut. One thread owns all writing; use cases
 //! that wait at the same moment share one journal record and one `fdatasync`. Each sees the effects of those before it
-//! in the group. Reads go straight to sled, which flushes when it likes: what it loses is replayed from the journal.
+//! in the group. What is committed is in memory at once and in sled a little later (`engine`), which flushes when it
+//! likes: what it loses is replayed from the journal. Claims alone are written, not synced: see [`commit`].
 
 // long because: one trait, and one line of delegation for each of its methods.
 
@@ -22,6 +23,7 @@ mod listing;
 mod lock;
 mod machine;
 mod maintenance;
+mod memory;
 mod mending;
 mod opening;
 mod operating;
@@ -215,7 +217,7 @@ impl Store for SledStore {
         }
         let merchant = merchant.clone();
         self.committer
-            .submit(move |txn| verifying::claim(txn, &merchant, lane, now, lease, limit))
+            .submit_loose(move |txn| verifying::claim(txn, &merchant, lane, now, lease, limit))
             .await
     }
 
@@ -267,7 +269,7 @@ impl Store for SledStore {
         }
         let endpoint = endpoint.clone();
         self.committer
-            .submit(move |txn| delivering::claim(txn, &endpoint, now, lease, limit))
+            .submit_loose(move |txn| delivering::claim(txn, &endpoint, now, lease, limit))
             .await
     }
 
@@ -513,11 +515,13 @@ impl Store for SledStore {
 
     async fn backup(&self, to: PathBuf) -> Result<u64, StoreError> {
         let images = Arc::clone(&self.images);
+        // Before the image begins everything is synced, and nothing that is not comes in until it is complete.
+        let strictly = Engine::strictly(&self.engine);
+        self.committer.submit(|_| Ok(())).await?;
         self.read(move |_| {
-            images
-                .backup(&to)
-                .map(|report| report.bytes)
-                .map_err(as_store)
+            let report = images.backup(&to);
+            drop(strictly);
+            report.map(|report| report.bytes).map_err(as_store)
         })
         .await
     }

@@ -46,6 +46,7 @@ pub fn routing() -> Arc<Routing> {
 pub const SMALL: JournalSettings = JournalSettings {
     segment: 48 << 10,
     checkpoint: 150 << 10,
+    layer: 16,
     mend: Duration::from_secs(1),
 };
 

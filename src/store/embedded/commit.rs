@@ -1,9 +1,13 @@
 //! The commit loop: one thread takes what waits, decides it in order, writes it to the journal as one group, syncs,
-//! applies it to sled, then answers all.
+//! makes it visible, then answers all.
 //!
 //! Promise: who is answered `Ok` is in the journal, synced. A group that the journal did not take is answered with the
-//! error and leaves nothing in sled; the next one tries again. A group that is in the journal counts: should sled then
-//! fail to take it, it is answered `Ok`, and everything after is refused until a restart replays the journal.
+//! error and leaves nothing behind; the next one tries again. A group that is in the journal counts: should sled fail
+//! to take it, everything after is refused until sled was made again from the journal.
+//!
+//! Claims are an exception: a group of nothing else is written and not synced. A killed process leaves them behind all
+//! the same; a power cut takes back a lease and the count of one attempt, as if the claim had never been made. What
+//! came of it is synced, and so is everything that anybody outside is told.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,7 +16,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::{Changes, Engine};
+use super::checkpoint::{CheckpointError, ImageReport};
+use super::engine::{Changes, Engine, Strictly};
 use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
@@ -36,9 +41,6 @@ const ROOM_AGE: Duration = Duration::from_millis(500);
 /// How often a checkpoint is taken of a store that is written to, however little.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// How often sled is offered a group that it did not take.
-const APPLY_TRIES: usize = 3;
-
 type Answer = Box<dyn FnOnce(Result<(), &Arc<io::Error>>) + Send>;
 type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
 
@@ -57,9 +59,11 @@ impl Committer {
     /// Starts the thread.
     pub(super) fn start(parts: Parts) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || Loop::new(parts).run(waiting))?;
+        std::thread::Builder::new().name("store".into()).spawn({
+            let mut work = Loop::new(parts);
+            work.start_drain()?;
+            move || work.run(waiting)
+        })?;
         Ok(Self { queue })
     }
 
@@ -68,7 +72,21 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case);
+        let (job, answer) = package(use_case, true);
+        self.queue
+            .send(job)
+            .await
+            .map_err(|_closed| StoreError::Stopping)?;
+        answer.await.unwrap_or(Err(StoreError::Stopping))
+    }
+
+    /// Like [`Committer::submit`] for a claim: its effects survive a kill when this returns `Ok`, and a power cut once
+    /// anything after them does.
+    pub(super) async fn submit_loose<R: Send + 'static>(
+        &self,
+        use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (job, answer) = package(use_case, false);
         self.queue
             .send(job)
             .await
@@ -81,7 +99,7 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case);
+        let (job, answer) = package(use_case, true);
         self.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
@@ -105,12 +123,16 @@ impl Committer {
 /// A use case and the way its answer comes back.
 fn package<R: Send + 'static>(
     use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
+    must_sync: bool,
 ) -> (Message, oneshot::Receiver<Result<R, StoreError>>) {
     let (reply, answer) = oneshot::channel();
     let job: Job = Box::new(move |txn| {
         // Whoever asked has been told 503 meanwhile: it must not count after that.
         if reply.is_closed() {
             return None;
+        }
+        if must_sync {
+            txn.require_sync();
         }
         let result = txn.scoped(use_case);
         let answer: Answer = Box::new(move |written| {
@@ -146,6 +168,7 @@ struct Loop {
     checkpoint_at: Instant,
     /// sled lacks a group that the journal has.
     broken: Option<Broken>,
+    drain: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Loop {
@@ -161,6 +184,24 @@ impl Loop {
             checkpoint: None,
             checkpoint_at: Instant::now(),
             broken: None,
+            drain: None,
+        }
+    }
+
+    /// Starts the thread that puts into sled what was committed.
+    fn start_drain(&mut self) -> io::Result<()> {
+        let engine = Arc::clone(&self.parts.engine);
+        let thread = std::thread::Builder::new().name("sled-writer".into());
+        self.drain = Some(thread.spawn(move || engine.drain_until_end())?);
+        Ok(())
+    }
+
+    fn end_drain(&mut self) {
+        self.parts.engine.end_drain();
+        if let Some(thread) = self.drain.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes to sled panicked");
         }
     }
 
@@ -199,6 +240,7 @@ impl Loop {
         }
         // Every handle is gone without a close; everything acknowledged is durable already.
         self.end_checkpoint();
+        self.end_drain();
     }
 
     fn commit(&mut self, group: &mut Vec<Job>) {
@@ -226,11 +268,15 @@ impl Loop {
             },
         );
         let answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
+        let is_strict = self.parts.engine.is_strict();
+        let must_sync = txn.must_sync() || is_strict;
         let (changes, rings) = txn.finish();
-        let written = if changes.is_empty() {
-            Ok(())
-        } else {
-            self.write(&changes)
+        // Images begin with a use case that changes nothing.
+        let is_nothing = changes.is_empty() && !(is_strict && self.parts.journal.has_loose());
+        let written = match (is_nothing, must_sync) {
+            (true, _) => Ok(()),
+            (false, true) => self.write(changes),
+            (false, false) => self.write_loose(changes),
         };
         match written {
             Ok(()) => {
@@ -254,13 +300,21 @@ impl Loop {
 
     /// Tries to make sled again, now and then, if it failed. Returns why not, if it is still so.
     fn still_broken(&mut self) -> Option<Arc<io::Error>> {
+        if self.broken.is_none()
+            && let Some(error) = self.parts.engine.trouble()
+        {
+            self.breaks(&error);
+        }
         let broken = self.broken.as_mut()?;
         if !broken.is_due() {
             return Some(Arc::clone(&broken.error));
         }
         self.parts.images.stop();
         let machine = &*self.parts.machine;
-        let made = rebuild::replace_failed(&self.parts.engine, self.parts.cache, machine);
+        // What is made from the journal is made from groups that count.
+        let made = (self.parts.journal.settle())
+            .map_err(rebuild::RebuildError::from)
+            .and_then(|_| rebuild::replace_failed(&self.parts.engine, self.parts.cache, machine));
         self.parts.images.may_go_on();
         match made {
             Ok(sequence) => {
@@ -280,23 +334,35 @@ impl Loop {
     }
 
     /// Makes a group durable, then visible.
-    fn write(&mut self, changes: &Changes) -> io::Result<()> {
-        let sequence = self.parts.journal.append(changes)?;
+    fn write(&mut self, changes: Changes) -> io::Result<()> {
+        let sequence = self.parts.journal.append(&changes)?;
         let reached = self.parts.machine.reached(Point::SyncedNotApplied);
-        let mut applied = reached.and_then(|()| self.parts.engine.apply(changes, sequence));
-        for _again in 1..APPLY_TRIES {
-            if applied.is_err() {
-                applied = self.parts.engine.apply(changes, sequence);
-            }
-        }
+        let applied = reached.and_then(|()| self.parts.engine.apply(changes, sequence));
         let answered = applied.and_then(|()| self.parts.machine.reached(Point::AppliedNotAnswered));
         if let Err(error) = answered {
-            tracing::error!(%error, sequence, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until it was made again");
-            let refusal = format!("sled failed ({error}) and is made again from the journal");
-            let error = io::Error::other(refusal);
-            self.broken = Some(Broken::new(error, self.parts.journal.mend()));
+            self.breaks(&error);
         }
         Ok(())
+    }
+
+    /// Makes a group of claims visible that a kill does not undo.
+    fn write_loose(&mut self, changes: Changes) -> io::Result<()> {
+        let engine = &self.parts.engine;
+        let applied = match self.parts.journal.append_loose(&changes)? {
+            Some(sequence) => engine.apply(changes, sequence),
+            None => engine.apply_loose(changes),
+        };
+        if let Err(error) = applied {
+            self.breaks(&error);
+        }
+        Ok(())
+    }
+
+    fn breaks(&mut self, error: &io::Error) {
+        tracing::error!(%error, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until it was made again");
+        let refusal = format!("sled failed ({error}) and is made again from the journal");
+        let error = io::Error::other(refusal);
+        self.broken = Some(Broken::new(error, self.parts.journal.mend()));
     }
 
     #[allow(
@@ -314,8 +380,17 @@ impl Loop {
         if self.checkpoint.is_some() {
             return;
         }
+        let strictly = Engine::strictly(&self.parts.engine);
+        match self.parts.journal.settle() {
+            Ok(Some(sequence)) => self.parts.engine.settled(sequence),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "the journal could not be synced; no checkpoint is taken now");
+                return;
+            }
+        }
         let images = Arc::clone(&self.parts.images);
-        let take = move || match images.checkpoint() {
+        let take = move || match taken_strictly(&images, strictly) {
             Ok(report) => tracing::info!(
                 sequence = report.sequence,
                 bytes = report.bytes,
@@ -366,8 +441,16 @@ impl Loop {
 
     fn finish(mut self, closing: Vec<oneshot::Sender<io::Result<()>>>) {
         self.end_checkpoint();
+        self.end_drain();
+        let settled = self.parts.journal.settle();
         let engine = &self.parts.engine;
-        let result = engine.sync().and_then(|()| {
+        let synced = settled.and_then(|sequence| {
+            if let Some(sequence) = sequence {
+                engine.settled(sequence);
+            }
+            engine.sync()
+        });
+        let result = synced.and_then(|()| {
             // A sled that lacks a group is not at the sequence of the journal; it stays open, as after a kill.
             if self.broken.is_some() {
                 return Ok(());
@@ -385,6 +468,13 @@ impl Loop {
             let _nobody = done.send(copy);
         }
     }
+}
+
+/// Takes a checkpoint while every group is synced.
+fn taken_strictly(images: &Images, strictly: Strictly) -> Result<ImageReport, CheckpointError> {
+    let taken = images.checkpoint();
+    drop(strictly);
+    taken
 }
 
 /// Free bytes for us on the file system of `path`.

@@ -1,20 +1,27 @@
-//! sled itself: the trees, and the one way to write to them.
+//! sled and what is on its way into it: the trees, and the one way to write to them.
 //!
-//! Promise: a group is applied wholly or not at all, and its journal sequence with it. Durable is what the journal
-//! holds; what sled has not flushed yet when the process ends is replayed from there, so nothing here waits for a disk.
+//! Promise: a group is visible wholly or not at all. Durable is what the journal holds; a group is applied to memory, and
+//! a layer of many groups goes into sled later, in the order of its keys, with the journal sequence last. A process that
+//! ends halfway leaves a sled that is at an older sequence, and some keys ahead of it: replaying the journal from that
+//! sequence sets every key that any of those groups changed, so it comes out right. Only synced groups go into sled: it
+//! never is ahead of the journal.
 
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use arc_swap::ArcSwapOption;
-use sled::transaction::{ConflictableTransactionError, TransactionError};
-use sled::{IVec, Transactional};
+use sled::IVec;
 
+use super::journal::JournalSettings;
 use super::keys::{self, Tree};
+use super::memory::{Layer, Recent, Step};
 use crate::store::StoreError;
 
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.
@@ -46,15 +53,50 @@ impl Open {
     }
 }
 
+/// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
+const FULL: usize = 16;
+
+/// Entries read at once by a walk, at first and at most: few walks go beyond their first entries.
+const CHUNK: (usize, usize) = (4, 256);
+
 /// An open store. Holds the lock for as long as it lives.
 pub(super) struct Engine {
     /// `None` only while it is being replaced.
     open: ArcSwapOption<Open>,
     path: PathBuf,
-    /// The last sequence applied. Held while a group is applied and while a part of an image is read: an image sees
-    /// whole groups only.
-    applied: Mutex<u64>,
+    recent: RwLock<Recent>,
+    /// Keys in the active layer that make it worth sealing.
+    layer: AtomicUsize,
+    /// Held while changes are taken in and while a layer is sealed: what is beneath the active layer does not change
+    /// while that is looked at.
+    applying: Mutex<()>,
+    /// Held by whoever writes to sled.
+    draining: Mutex<()>,
+    /// Whether the drain has been asked for, or told to end.
+    drain: Mutex<Drain>,
+    rung: Condvar,
+    /// Why sled did not take what was drained; whoever commits next sees to that.
+    trouble: Mutex<Option<io::Error>>,
+    /// How many need every group synced: images.
+    strict: AtomicUsize,
     lock: File,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    Idle,
+    Wanted,
+    Over,
+}
+
+/// While it lives every group is synced.
+#[derive(Debug)]
+pub(super) struct Strictly(Arc<Engine>);
+
+impl Drop for Strictly {
+    fn drop(&mut self) {
+        self.0.strict.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -79,16 +121,24 @@ impl Engine {
         let engine = Self {
             open: ArcSwapOption::from_pointee(Open::new(db, sled)?),
             path: path.to_owned(),
-            applied: Mutex::new(0),
+            recent: RwLock::default(),
+            layer: AtomicUsize::new(JournalSettings::default().layer),
+            applying: Mutex::default(),
+            draining: Mutex::default(),
+            drain: Mutex::new(Drain::Idle),
+            rung: Condvar::new(),
+            trouble: Mutex::default(),
+            strict: AtomicUsize::new(0),
             lock,
         };
-        *engine.applied() = engine.stored_sequence()?;
+        let sequence = engine.stored_sequence()?;
+        *engine.change() = Recent::at(sequence);
         Ok(engine)
     }
 
     fn stored_sequence(&self) -> io::Result<u64> {
         let stored = self
-            .get(Tree::Meta, SEQUENCE)
+            .stored(Tree::Meta, SEQUENCE)
             .map_err(io::Error::other)?
             .map(|bytes| <[u8; 8]>::try_from(bytes.as_ref()).map(u64::from_be_bytes));
         stored
@@ -97,8 +147,8 @@ impl Engine {
             .map(Option::unwrap_or_default)
     }
 
-    /// Lets go of sled, which failed, and goes on with the one that `open` finds in its place. Reads that come in
-    /// between fail.
+    /// Lets go of sled, which failed, and goes on with the one that `open` finds in its place, which has everything
+    /// that was applied. Reads that come in between fail.
     ///
     /// # Errors
     /// What `open` said; then there is no sled until this is called again.
@@ -107,7 +157,8 @@ impl Engine {
         sled: &Path,
         open: impl FnOnce() -> io::Result<sled::Db>,
     ) -> io::Result<()> {
-        let mut applied = self.applied();
+        let _nobody_applies = locked(&self.applying);
+        let _nobody_drains = locked(&self.draining);
         let failed = self.open.swap(None);
         // What it could not flush is in the journal; whatever it has to say on going, it goes.
         let gone = std::panic::catch_unwind(AssertUnwindSafe(move || drop(failed)));
@@ -116,13 +167,18 @@ impl Engine {
         }
         let db = open()?;
         self.open.store(Some(Arc::new(Open::new(db, sled)?)));
-        *applied = self.stored_sequence()?;
+        let sequence = self.stored_sequence()?;
+        *self.change() = Recent::at(sequence);
         Ok(())
     }
 
-    fn applied(&self) -> MutexGuard<'_, u64> {
-        // The number is set after a group is in: a panic in between leaves it true.
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    // A layer is changed by moves that leave it whole: a panic in between leaves it true.
+    fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes sled and gives the lock back.
@@ -130,9 +186,14 @@ impl Engine {
         self.lock.try_clone()
     }
 
+    /// Sets how many keys in memory make it worth putting them into sled.
+    pub(super) fn set_layer(&self, keys: usize) {
+        self.layer.store(keys, Ordering::Relaxed);
+    }
+
     /// The last sequence applied.
     pub(super) fn sequence(&self) -> u64 {
-        *self.applied()
+        self.recent().sequence
     }
 
     /// The data directory.
@@ -153,106 +214,364 @@ impl Engine {
             .ok_or_else(|| StoreError::Read(io::Error::other("no such tree")))
     }
 
-    /// The value of a key.
-    pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+    fn stored(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.tree(tree)?
             .get(key)
             .map_err(|error| StoreError::Read(as_io(error)))
     }
 
-    /// Entries from `start` up to `end`, in key order.
+    /// The value of a key.
+    pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        let recent = self.recent();
+        if let Some(change) = recent.get(tree, key) {
+            return Ok(change.clone());
+        }
+        // Still held: what is not in a layer now is in sled now.
+        self.stored(tree, key)
+    }
+
+    /// Up to `limit` entries within bounds from one end, as of one moment.
+    fn chunk(
+        &self,
+        tree: Tree,
+        (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+        is_backward: bool,
+    ) -> Result<Vec<(IVec, IVec)>, StoreError> {
+        if is_empty(start, end) {
+            return Ok(Vec::new());
+        }
+        let sled = self.tree(tree)?;
+        let recent = self.recent();
+        let stored = sled.range::<&[u8], _>((start, end));
+        let read = |entry: sled::Result<_>| entry.map_err(|e| StoreError::Read(as_io(e)));
+        if is_backward {
+            let stored = stored.rev().map(read);
+            recent.overlaid(tree, (start, end), stored, limit, true)
+        } else {
+            recent.overlaid(tree, (start, end), stored.map(read), limit, false)
+        }
+    }
+
+    /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.
     pub(super) fn range(
         &self,
         tree: Tree,
         start: Bound<Vec<u8>>,
         end: Bound<Vec<u8>>,
-    ) -> Result<impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + use<>, StoreError>
-    {
-        let entries = self.tree(tree)?.range::<Vec<u8>, _>((start, end));
-        Ok(entries.map(|entry| entry.map_err(|error| StoreError::Read(as_io(error)))))
+    ) -> Result<Walk<'_>, StoreError> {
+        // Whoever cannot read is told at once.
+        self.tree(tree)?;
+        Ok(Walk {
+            engine: self,
+            tree,
+            start,
+            end,
+            ahead: Vec::new().into_iter(),
+            behind: Vec::new().into_iter(),
+            is_over: false,
+            chunk: CHUNK.0,
+        })
     }
 
     /// Entries whose key begins with `prefix`, in key order.
-    pub(super) fn prefix(
-        &self,
-        tree: Tree,
-        prefix: &[u8],
-    ) -> Result<impl DoubleEndedIterator<Item = Result<(IVec, IVec), StoreError>> + use<>, StoreError>
-    {
+    pub(super) fn prefix(&self, tree: Tree, prefix: &[u8]) -> Result<Walk<'_>, StoreError> {
         let end = keys::end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
         self.range(tree, Bound::Included(prefix.to_vec()), end)
     }
 
-    /// Up to `limit` entries of a tree after a key, while no group is being applied.
+    /// Up to `limit` entries of a tree after a key, as of one moment between groups.
     pub(super) fn part(
         &self,
         tree: Tree,
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(IVec, IVec)>, StoreError> {
-        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
-        let _no_group_meanwhile = self.applied();
-        self.range(tree, start, Bound::Unbounded)?
-            .take(limit)
-            .collect()
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.chunk(tree, (start, Bound::Unbounded), limit, false)
     }
 
-    /// Makes changes together: all of them or none. A panic inside sled is an error here.
+    /// Makes changes visible together that the journal holds, synced, up to `sequence`. Waits for sled when too much
+    /// is on its way there.
     ///
     /// # Errors
-    /// What sled said.
-    pub(super) fn apply(&self, changes: &Changes, sequence: u64) -> io::Result<()> {
-        let mut applied = self.applied();
-        let attempt = AssertUnwindSafe(|| self.transact(changes, sequence));
-        std::panic::catch_unwind(attempt)
-            .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))?;
-        *applied = sequence;
+    /// sled does not take what is on its way.
+    pub(super) fn apply(&self, changes: Changes, sequence: u64) -> io::Result<()> {
+        let mut applying = locked(&self.applying);
+        let steps = self.steps(changes)?;
+        self.change().apply(steps, Some(sequence));
+        let (entries, layer) = (
+            self.recent().active.entries,
+            self.layer.load(Ordering::Relaxed),
+        );
+        if entries >= layer {
+            if entries >= layer.saturating_mul(FULL) {
+                drop(applying);
+                self.drain()?;
+                applying = locked(&self.applying);
+            }
+            self.seal(&applying);
+        }
         Ok(())
     }
 
-    fn transact(&self, changes: &Changes, sequence: u64) -> io::Result<()> {
-        let open = self.open()?;
-        let mut batches: Vec<sled::Batch> = vec![sled::Batch::default(); open.trees.len()];
-        let mut touched = vec![false; open.trees.len()];
-        let mut add = |tree: Tree, key: &[u8], value: Option<&[u8]>| {
-            let at = usize::from(tree as u8);
-            if let (Some(batch), Some(touched)) = (batches.get_mut(at), touched.get_mut(at)) {
-                *touched = true;
-                match value {
-                    Some(value) => batch.insert(key, value),
-                    None => batch.remove(key),
-                }
-            }
-        };
-        for (tree, entries) in changes {
-            for (key, value) in entries {
-                add(*tree, key, value.as_deref());
-            }
-        }
-        add(Tree::Meta, SEQUENCE, Some(&sequence.to_be_bytes()));
-        let parts = open.trees.iter().zip(&batches).zip(&touched);
-        let (trees, batches): (Vec<sled::Tree>, Vec<&sled::Batch>) = parts
-            .filter(|(_, touched)| **touched)
-            .map(|((tree, batch), _)| (tree.clone(), batch))
-            .unzip();
-        trees
-            .as_slice()
-            .transaction(|open| {
-                for (tree, batch) in open.iter().zip(&batches) {
-                    tree.apply_batch(batch)?;
-                }
-                Ok::<(), ConflictableTransactionError<()>>(())
-            })
-            .map_err(|error| match error {
-                TransactionError::Storage(source) => as_io(source),
-                TransactionError::Abort(()) => io::Error::other("the transaction was aborted"),
-            })
+    /// Makes changes visible together that are in the journal's file, but not synced: they belong to the next sequence.
+    ///
+    /// # Errors
+    /// sled could not be read.
+    pub(super) fn apply_loose(&self, changes: Changes) -> io::Result<()> {
+        let _applying = locked(&self.applying);
+        let steps = self.steps(changes)?;
+        self.change().apply(steps, None);
+        Ok(())
     }
 
-    /// Pushes everything applied so far to the disk itself.
+    fn steps(&self, changes: Changes) -> io::Result<Vec<Step>> {
+        let open = self.open()?;
+        let sealed = self.recent().sealed.clone();
+        let is_beneath = |tree: Tree, key: &[u8]| {
+            let is_sealed = sealed.as_ref().is_some_and(|s| s.get(tree, key).is_some());
+            if is_sealed {
+                return Ok(true);
+            }
+            let stored = open.trees.get(usize::from(tree as u8));
+            let is_stored = stored.map(|stored| stored.contains_key(key)).transpose();
+            is_stored.map(Option::unwrap_or_default).map_err(as_io)
+        };
+        let mut steps = Vec::new();
+        for (tree, entries) in changes {
+            for (key, value) in entries {
+                steps.push(match value {
+                    Some(value) => Step::Put(tree, key, IVec::from(value)),
+                    None if is_beneath(tree, &key)? => Step::Hide(tree, key),
+                    None => Step::Forget(tree, key),
+                });
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Seals the active layer if the one before is in sled, and all of it is synced.
+    fn seal(&self, _applying: &MutexGuard<'_, ()>) {
+        let mut recent = self.change();
+        if recent.sealed.is_some() || recent.is_loose || recent.active.sequence == 0 {
+            return;
+        }
+        recent.sealed = Some(Arc::new(std::mem::take(&mut recent.active)));
+        drop(recent);
+        let mut drain = locked(&self.drain);
+        if *drain == Drain::Idle {
+            *drain = Drain::Wanted;
+            self.rung.notify_one();
+        }
+    }
+
+    /// Puts the sealed layer, if there is one, into sled.
+    ///
+    /// # Errors
+    /// What sled said. The layer stays where it is, and is read as before.
+    fn drain(&self) -> io::Result<()> {
+        let _one = locked(&self.draining);
+        let Some(sealed) = self.recent().sealed.clone() else {
+            return Ok(());
+        };
+        let open = self.open()?;
+        let attempt = AssertUnwindSafe(|| write(&open, &sealed));
+        std::panic::catch_unwind(attempt)
+            .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))?;
+        let mut recent = self.change();
+        recent.sealed = None;
+        recent.drained = sealed.sequence;
+        Ok(())
+    }
+
+    /// Puts sealed layers into sled, each when it is there, until [`Engine::end_drain`]. For a thread of its own.
+    /// Whoever commits next finds in [`Engine::trouble`] what failed.
+    pub(super) fn drain_until_end(&self) {
+        let mut drain = locked(&self.drain);
+        loop {
+            match *drain {
+                Drain::Over => return,
+                Drain::Idle => {
+                    drain = (self.rung.wait(drain)).unwrap_or_else(PoisonError::into_inner);
+                }
+                Drain::Wanted => {
+                    *drain = Drain::Idle;
+                    drop(drain);
+                    if let Err(error) = self.drain() {
+                        *locked(&self.trouble) = Some(error);
+                    }
+                    drain = locked(&self.drain);
+                }
+            }
+        }
+    }
+
+    /// Why sled did not take what was drained lately, told once.
+    pub(super) fn trouble(&self) -> Option<io::Error> {
+        locked(&self.trouble).take()
+    }
+
+    /// The journal has synced everything applied so far, as of `sequence`.
+    pub(super) fn settled(&self, sequence: u64) {
+        let _applying = locked(&self.applying);
+        self.change().apply(Vec::new(), Some(sequence));
+    }
+
+    /// Lets [`Engine::drain_until_end`] return.
+    pub(super) fn end_drain(&self) {
+        *locked(&self.drain) = Drain::Over;
+        self.rung.notify_all();
+    }
+
+    /// From here on every group is synced, as long as the guard lives.
+    pub(super) fn strictly(engine: &Arc<Self>) -> Strictly {
+        engine.strict.fetch_add(1, Ordering::Relaxed);
+        Strictly(Arc::clone(engine))
+    }
+
+    /// Whether every group is to be synced.
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict.load(Ordering::Relaxed) > 0
+    }
+
+    /// Pushes everything applied so far into sled and to the disk itself. All of it must be synced in the journal.
+    ///
+    /// # Errors
+    /// What sled or the disk said, or that there are changes which the journal has not synced.
     pub(super) fn sync(&self) -> io::Result<()> {
+        let target = self.sequence();
+        // Each round puts a layer into sled, ours or one that was sealed in between.
+        loop {
+            let recent = self.recent();
+            if recent.drained >= target {
+                break;
+            }
+            if recent.is_loose && recent.sealed.is_none() {
+                return Err(io::Error::other("the journal is not synced up to here"));
+            }
+            drop(recent);
+            self.seal(&locked(&self.applying));
+            self.drain()?;
+        }
         let open = self.open()?;
         open.db.flush().map_err(as_io)?;
         open.data.sync_data()
     }
 }
+
+/// A lock whose holder cannot leave anything half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a layer, the sequence last: whatever part of it a killed process leaves behind, the sequence is the old one.
+fn write(open: &Open, layer: &Layer) -> io::Result<()> {
+    for (tree, changes) in layer.changes() {
+        let stored = open.trees.get(usize::from(tree as u8));
+        let stored = stored.ok_or_else(|| io::Error::other("no such tree"))?;
+        for (key, value) in changes {
+            match value {
+                Some(value) => stored.insert(key, value),
+                None => stored.remove(key),
+            }
+            .map_err(as_io)?;
+        }
+    }
+    let meta = open.trees.get(usize::from(Tree::Meta as u8));
+    let meta = meta.ok_or_else(|| io::Error::other("no such tree"))?;
+    meta.insert(SEQUENCE, &layer.sequence.to_be_bytes())
+        .map_err(as_io)?;
+    Ok(())
+}
+
+/// Whether no key can be between these; sled and the standard library refuse such bounds.
+fn is_empty(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
+    match (start, end) {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (
+            Bound::Included(start) | Bound::Excluded(start),
+            Bound::Included(end) | Bound::Excluded(end),
+        ) => start >= end,
+        _ => false,
+    }
+}
+
+/// A walk over entries, from either end; reads some ahead.
+pub(super) struct Walk<'a> {
+    engine: &'a Engine,
+    tree: Tree,
+    start: Bound<Vec<u8>>,
+    end: Bound<Vec<u8>>,
+    ahead: std::vec::IntoIter<(IVec, IVec)>,
+    behind: std::vec::IntoIter<(IVec, IVec)>,
+    is_over: bool,
+    chunk: usize,
+}
+
+fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
+    bound.as_ref().map(Vec::as_slice)
+}
+
+impl Walk<'_> {
+    fn read(&mut self, is_backward: bool) -> Result<Vec<(IVec, IVec)>, StoreError> {
+        let bounds = (borrowed(&self.start), borrowed(&self.end));
+        let found = self
+            .engine
+            .chunk(self.tree, bounds, self.chunk, is_backward)
+            .inspect_err(|_| self.is_over = true)?;
+        self.is_over = found.len() < self.chunk;
+        self.chunk = (self.chunk * 4).min(CHUNK.1);
+        if let Some((last, _)) = found.last() {
+            let last = Bound::Excluded(last.to_vec());
+            if is_backward {
+                self.end = last;
+            } else {
+                self.start = last;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<(IVec, IVec), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(entry) = self.ahead.next() {
+            return Some(Ok(entry));
+        }
+        if !self.is_over {
+            match self.read(false) {
+                Ok(found) => self.ahead = found.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        // What was read from the other end is in the opposite order.
+        self.ahead
+            .next()
+            .or_else(|| self.behind.next_back())
+            .map(Ok)
+    }
+}
+
+impl DoubleEndedIterator for Walk<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        if let Some(entry) = self.behind.next() {
+            return Some(Ok(entry));
+        }
+        if !self.is_over {
+            match self.read(true) {
+                Ok(found) => self.behind = found.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        self.behind
+            .next()
+            .or_else(|| self.ahead.next_back())
+            .map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 //! Promise: when [`Journal::append`] has returned a sequence, the changes survive a power cut; when it has failed, they
 //! count for nothing and the journal goes on by itself as soon as the disk does.
 //!
+//! [`Journal::append_loose`] writes without syncing, so that a kill does not undo it. Such changes are not a record of
+//! their own: the next synced group is written over them, with them in front, as one record. So each record is
+//! durable before the next one begins, and a bad record with a good one behind it is damage, never a cut.
+//!
 //! A file on which a write or a sync failed is never trusted again: the kernel may drop the pages and report the next
 //! sync as done. It is cut back to its last synced record where that works, and the next record opens a new file whose
 //! first sequence says from where on the old one no longer counts.
@@ -31,6 +35,9 @@ pub(super) const JOURNAL: &str = "journal";
 /// A mebibyte costs one slower group in some hundreds.
 const AHEAD: u64 = 1 << 20;
 
+/// Bytes of unsynced changes that the next group may carry with it.
+const LOOSE: usize = 16 << 10;
+
 /// How large files may grow and when they are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalSettings {
@@ -38,6 +45,9 @@ pub struct JournalSettings {
     pub segment: u64,
     /// A checkpoint is taken when this many bytes were written since the last. 256 MiB: some seconds of replay.
     pub checkpoint: u64,
+    /// Keys changed in memory that make it worth putting them into sled. 2048: most of what comes and goes does so
+    /// within it, and a walk over a queue's head does not pass long over what was just taken from it.
+    pub layer: usize,
     /// How long a sled that failed is left alone before it is made again; doubles with each attempt in vain. A second:
     /// on a full disk each is.
     pub mend: Duration,
@@ -48,6 +58,7 @@ impl Default for JournalSettings {
         Self {
             segment: 64 << 20,
             checkpoint: 256 << 20,
+            layer: 2048,
             mend: Duration::from_secs(1),
         }
     }
@@ -72,6 +83,8 @@ pub(super) struct Journal {
     sequence: u64,
     written: u64,
     metrics: Arc<CommitMetrics>,
+    /// Changes that were written and not synced: the beginning of the next record.
+    loose: Vec<u8>,
 }
 
 impl Journal {
@@ -93,6 +106,7 @@ impl Journal {
             sequence: last,
             written: found.iter().map(|segment| segment.length).sum(),
             metrics: Arc::default(),
+            loose: Vec::new(),
         })
     }
 
@@ -116,13 +130,56 @@ impl Journal {
         self.written >= self.settings.checkpoint
     }
 
-    /// Writes and syncs a group; returns its sequence.
+    /// Whether there are changes that are not synced.
+    pub(super) const fn has_loose(&self) -> bool {
+        !self.loose.is_empty()
+    }
+
+    /// Syncs what is not synced yet; returns its sequence.
+    ///
+    /// # Errors
+    /// What the system said. It stays as it was.
+    pub(super) fn settle(&mut self) -> io::Result<Option<u64>> {
+        if self.loose.is_empty() {
+            return Ok(None);
+        }
+        self.append(&Changes::new()).map(Some)
+    }
+
+    /// Writes and syncs a group, with everything loose before it; returns its sequence.
     ///
     /// # Errors
     /// What the system said. The group counts for nothing.
     pub(super) fn append(&mut self, changes: &Changes) -> io::Result<u64> {
         self.machine.reached(Point::BeforeWrite)?;
-        let payload = format::payload(changes);
+        let sequence = self.sequence + 1;
+        let length = self.put(changes, true)?;
+        self.sequence = sequence;
+        self.written += length;
+        self.loose.clear();
+        Ok(sequence)
+    }
+
+    /// Writes changes that a kill is not to undo, without syncing them, unless there is much of that already: then it
+    /// syncs, and returns their sequence.
+    ///
+    /// # Errors
+    /// What the system said. They count for nothing.
+    pub(super) fn append_loose(&mut self, changes: &Changes) -> io::Result<Option<u64>> {
+        self.machine.reached(Point::BeforeWrite)?;
+        // Written anew with each group after it: beyond this a sync is cheaper.
+        if self.loose.len() > LOOSE {
+            return self.append(changes).map(Some);
+        }
+        self.put(changes, false)?;
+        format::append(&mut self.loose, changes);
+        Ok(None)
+    }
+
+    /// Writes the next record. Returns its length.
+    fn put(&mut self, changes: &Changes, is_synced: bool) -> io::Result<u64> {
+        let mut payload = self.loose.clone();
+        format::append(&mut payload, changes);
         let sequence = self.sequence + 1;
         let size = u64::try_from(payload.len() + format::PREFIX).map_err(io::Error::other)?;
         let mut current = match self.current.take() {
@@ -130,12 +187,10 @@ impl Journal {
             Some(current) if current.length + size <= self.settings.segment => current,
             _full_or_none => self.start_segment(sequence)?,
         };
-        match self.write(&mut current, sequence, &payload) {
+        match self.write(&mut current, sequence, &payload, is_synced) {
             Ok(()) => {
                 self.current = Some(current);
-                self.sequence = sequence;
-                self.written += size;
-                Ok(sequence)
+                Ok(size)
             }
             Err(error) => {
                 // Best effort, and not relied on: the next file's first sequence voids the tail anyway.
@@ -149,7 +204,13 @@ impl Journal {
     }
 
     #[allow(clippy::disallowed_methods, reason = "measures how long the disk took")]
-    fn write(&self, current: &mut Current, sequence: u64, payload: &[u8]) -> io::Result<()> {
+    fn write(
+        &self,
+        current: &mut Current,
+        sequence: u64,
+        payload: &[u8],
+        is_synced: bool,
+    ) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(payload.len() + format::PREFIX);
         format::frame(&mut bytes, current.salt, sequence, payload)?;
         let length = current.length + u64::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -161,10 +222,12 @@ impl Journal {
         }
         current.file.write_at(&bytes, current.length)?;
         self.machine.reached(Point::WrittenNotSynced)?;
-        let began = Instant::now();
-        current.file.sync()?;
-        self.metrics.synced(payload.len(), began.elapsed());
-        current.length = length;
+        if is_synced {
+            let began = Instant::now();
+            current.file.sync()?;
+            self.metrics.synced(payload.len(), began.elapsed());
+            current.length = length;
+        }
         Ok(())
     }
 

@@ -51,6 +51,7 @@ pub(super) fn open(
         report: OpenReport::default(),
     };
     let engine = opening.engine(lock)?;
+    engine.set_layer(tuning.layer);
     let mut journal = opening.replay(&engine, tuning)?;
     let mut report = opening.report;
     let failed = |source| OpenError::Store {
@@ -61,7 +62,7 @@ pub(super) fn open(
     if !changes.is_empty() {
         let written = journal
             .append(&changes)
-            .and_then(|sequence| engine.apply(&changes, sequence));
+            .and_then(|sequence| engine.apply(changes, sequence));
         written.map_err(|error| failed(StoreError::Write(error.into())))?;
     }
     report.released = released;
@@ -288,7 +289,7 @@ impl Opening<'_> {
                 replayed += 1;
                 let applied = format::changes(payload)
                     .map_err(io::Error::other)
-                    .and_then(|changes| engine.apply(&rebuild::by_tree(changes), sequence));
+                    .and_then(|changes| engine.apply(rebuild::by_tree(changes), sequence));
                 failed = applied.err();
             }
             Ok(())

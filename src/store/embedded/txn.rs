@@ -36,6 +36,8 @@ pub(super) struct Txn<'a> {
     undo: Vec<(Tree, Vec<u8>, Before)>,
     rings: Vec<Lane>,
     room: Room,
+    /// Somebody is told, on the strength of this group, what must survive a power cut.
+    must_sync: bool,
 }
 
 impl<'a> Txn<'a> {
@@ -46,7 +48,18 @@ impl<'a> Txn<'a> {
             undo: Vec::new(),
             rings: Vec::new(),
             room,
+            must_sync: false,
         }
+    }
+
+    /// The group is to be synced before anybody is answered.
+    pub(super) const fn require_sync(&mut self) {
+        self.must_sync = true;
+    }
+
+    /// Whether the group is to be synced.
+    pub(super) const fn must_sync(&self) -> bool {
+        self.must_sync
     }
 
     /// Runs one use case; if it fails, nothing of it stays.

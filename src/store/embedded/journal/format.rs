@@ -153,15 +153,13 @@ pub(in crate::store::embedded) fn change(
     }
 }
 
-/// A group's payload.
-pub(in crate::store::embedded) fn payload(changes: &Changes) -> Vec<u8> {
-    let mut out = Vec::new();
+/// Appends a group's changes to a payload.
+pub(in crate::store::embedded) fn append(out: &mut Vec<u8>, changes: &Changes) {
     for (tree, entries) in changes {
         for (key, value) in entries {
-            change(&mut out, *tree, key, value.as_deref());
+            change(out, *tree, key, value.as_deref());
         }
     }
-    out
 }
 
 /// The changes of a payload, in order.

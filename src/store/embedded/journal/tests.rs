@@ -18,6 +18,7 @@ use crate::store::embedded::machine::ThisMachine;
 const SMALL: JournalSettings = JournalSettings {
     segment: 600,
     checkpoint: u64::MAX,
+    layer: 16,
     mend: Duration::from_secs(1),
 };
 
@@ -68,7 +69,9 @@ fn three(data: &Path) -> (Vec<u8>, Vec<usize>) {
     let mut starts = vec![HEADER];
     for number in 1..=3 {
         journal.append(&group(number)).unwrap();
-        let size = format::payload(&group(number)).len() + format::PREFIX;
+        let mut payload = Vec::new();
+        format::append(&mut payload, &group(number));
+        let size = payload.len() + format::PREFIX;
         starts.push(starts.last().unwrap() + size);
     }
     (fs::read(only_segment(data)).unwrap(), starts)
@@ -217,4 +220,53 @@ proptest! {
             prop_assert_eq!(&replayed, &model);
         }
     }
+}
+
+#[test]
+fn what_is_loose_survives_a_kill_and_goes_into_the_next_record() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, JournalSettings::default());
+    journal.append(&group(1)).unwrap();
+    assert_eq!(journal.append_loose(&group(2)).unwrap(), None);
+    assert_eq!(journal.append_loose(&group(3)).unwrap(), None);
+    // As whoever opens it after a kill would find it.
+    let records = || {
+        let mut found = Vec::new();
+        let end = reading::read(
+            &data.path().join(JOURNAL),
+            0,
+            None,
+            &mut |sequence, payload| {
+                let puts = format::changes(payload)
+                    .unwrap()
+                    .into_iter()
+                    .filter(|(_, _, value)| value.is_some());
+                found.push((sequence, puts.map(|(_, key, _)| key).collect::<Vec<_>>()));
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(end.torn.is_none());
+        found
+    };
+    assert_eq!(records(), [(1, vec![vec![1]]), (2, vec![vec![2], vec![3]])]);
+    assert_eq!(journal.append(&group(4)).unwrap(), 2);
+    let all = [(1, vec![vec![1]]), (2, vec![vec![2], vec![3], vec![4]])];
+    assert_eq!(records(), all);
+    assert_eq!(journal.settle().unwrap(), None);
+    journal.append_loose(&group(5)).unwrap();
+    assert_eq!(journal.settle().unwrap(), Some(3));
+    assert!(!journal.has_loose());
+}
+
+#[test]
+fn much_that_is_loose_is_synced() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, JournalSettings::default());
+    let synced = (0..=255).find_map(|number| {
+        let large = vec![(Tree::Events, vec![(vec![number], Some(vec![number; 300]))])];
+        journal.append_loose(&large).unwrap()
+    });
+    assert_eq!(synced, Some(1));
+    assert!(!journal.has_loose());
 }

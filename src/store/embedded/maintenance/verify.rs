@@ -110,7 +110,7 @@ pub fn verify_store(settings: &EmbeddedSettings) -> Result<VerifyReport, Mainten
             None,
             &mut |sequence, payload| {
                 if let Ok(changes) = format::changes(payload) {
-                    let _shows_in_the_comparison = live.apply(&rebuild::by_tree(changes), sequence);
+                    let _shows_in_the_comparison = live.apply(rebuild::by_tree(changes), sequence);
                 }
                 Ok(())
             },

@@ -1,0 +1,154 @@
+//! The engine against a map: whatever is in which layer, readers see what was applied.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One step of a random life.
+#[derive(Clone, Debug)]
+enum Act {
+    Synced(Vec<(u8, Option<u8>)>),
+    Loose(Vec<(u8, Option<u8>)>),
+    Seal,
+    Drain,
+    Sync,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let group = || prop::collection::vec((0..24_u8, prop::option::of(any::<u8>())), 1..5);
+    prop_oneof![
+        4 => group().prop_map(Act::Synced),
+        2 => group().prop_map(Act::Loose),
+        2 => Just(Act::Seal),
+        2 => Just(Act::Drain),
+        1 => Just(Act::Sync),
+    ]
+}
+
+fn engine(directory: &Path) -> Engine {
+    let sled = directory.join("sled");
+    let db = sled::Config::new().path(&sled).open().unwrap();
+    let lock = File::create(directory.join("lock")).unwrap();
+    Engine::new(db, &sled, directory, lock).unwrap()
+}
+
+fn changes(group: &[(u8, Option<u8>)]) -> Changes {
+    // As from a transaction: each key once, in order.
+    let group: BTreeMap<_, _> = group.iter().copied().collect();
+    let entries = group
+        .into_iter()
+        .map(|(key, value)| (vec![key], value.map(|value| vec![value])));
+    vec![(Tree::Events, entries.collect())]
+}
+
+type Model = BTreeMap<u8, u8>;
+
+fn take_in(model: &mut Model, group: &[(u8, Option<u8>)]) {
+    for (key, value) in group {
+        match value {
+            Some(value) => model.insert(*key, *value),
+            None => model.remove(key),
+        };
+    }
+}
+
+fn pairs(walk: impl Iterator<Item = Result<(IVec, IVec), StoreError>>) -> Vec<(u8, u8)> {
+    walk.map(|entry| {
+        let (key, value) = entry.unwrap();
+        (*key.first().unwrap(), *value.first().unwrap())
+    })
+    .collect()
+}
+
+fn check(engine: &Engine, model: &Model) {
+    let walk = |start, end| engine.range(Tree::Events, start, end).unwrap();
+    let everything = || walk(Bound::Unbounded, Bound::Unbounded);
+    let expected: Vec<_> = model.iter().map(|(key, value)| (*key, *value)).collect();
+    assert_eq!(pairs(everything()), expected);
+    let mut backward = pairs(everything().rev());
+    backward.reverse();
+    assert_eq!(backward, expected);
+    let (from, to) = (Bound::Excluded(vec![5]), Bound::Included(vec![17]));
+    let within: Vec<_> = model.range(6..=17).map(|(k, v)| (*k, *v)).collect();
+    assert_eq!(pairs(walk(from, to)), within);
+    for key in 0..24 {
+        let found = engine.get(Tree::Events, &[key]).unwrap();
+        let found = found.and_then(|value| value.first().copied());
+        assert_eq!(found, model.get(&key).copied());
+    }
+    // From both ends at once, each entry once.
+    let mut walk = everything();
+    let mut met = Vec::new();
+    while let Some(entry) = walk.next() {
+        met.extend(pairs(std::iter::once(entry)));
+        met.extend(pairs(walk.next_back().into_iter()));
+    }
+    met.sort_unstable();
+    assert_eq!(met, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn readers_see_what_was_applied_wherever_it_is(acts in prop::collection::vec(act(), 1..40)) {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = engine(directory.path());
+        engine.set_layer(usize::MAX);
+        let (mut model, mut synced, mut sequence, mut loose) = (Model::new(), Model::new(), 0, false);
+        for act in &acts {
+            match act {
+                Act::Synced(group) => {
+                    sequence += 1;
+                    engine.apply(changes(group), sequence).unwrap();
+                    take_in(&mut model, group);
+                    (synced, loose) = (model.clone(), false);
+                }
+                Act::Loose(group) => {
+                    engine.apply_loose(changes(group)).unwrap();
+                    take_in(&mut model, group);
+                    loose = true;
+                }
+                Act::Seal => engine.seal(&locked(&engine.applying)),
+                Act::Drain => engine.drain().unwrap(),
+                // What the journal has not synced never goes into sled.
+                Act::Sync => {
+                    let behind = engine.recent().drained < sequence;
+                    let sealed = engine.recent().sealed.as_ref().map(|layer| layer.sequence);
+                    let possible = !loose || !behind || sealed == Some(sequence);
+                    prop_assert_eq!(engine.sync().is_ok(), possible);
+                }
+            }
+            check(&engine, &model);
+            prop_assert_eq!(engine.sequence(), sequence);
+        }
+        if !loose {
+            engine.sync().unwrap();
+            let stored = engine.open().unwrap();
+            let stored = stored.trees.get(usize::from(Tree::Events as u8)).unwrap().iter();
+            let stored: Vec<_> = stored.map(|e| e.unwrap()).map(|(k, v)| (*k.first().unwrap(), *v.first().unwrap())).collect();
+            prop_assert_eq!(stored, synced.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn what_comes_and_goes_before_it_is_sealed_never_reaches_sled() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = engine(directory.path());
+    engine
+        .apply(changes(&[(1, Some(1)), (2, Some(2))]), 1)
+        .unwrap();
+    engine.apply(changes(&[(1, None)]), 2).unwrap();
+    assert_eq!(engine.recent().active.entries, 1);
+    engine.sync().unwrap();
+    // What is in sled is hidden until sled has been told.
+    engine.apply(changes(&[(2, None)]), 3).unwrap();
+    assert_eq!(engine.recent().active.entries, 1);
+    check(&engine, &Model::new());
+}
