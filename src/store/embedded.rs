@@ -29,6 +29,7 @@ mod opening;
 mod operating;
 mod outcome;
 mod publishing;
+mod queue;
 mod reading;
 mod rebuild;
 mod records;
@@ -57,9 +58,10 @@ pub use maintenance::{
 };
 pub use outcome::{OpenError, OpenReport, Rebuilt};
 
-use self::commit::{Committer, Parts};
+use self::commit::Parts;
 use self::engine::Engine;
 use self::images::Images;
+use self::queue::Committer;
 use super::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, Bygone, DeliveryClaim,
     HastenFrom, Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, SweepFrom,
@@ -138,7 +140,7 @@ impl SledStore {
         let engine = Arc::new(opened.engine);
         let signals = Arc::new(Signals::default());
         let images = Arc::new(Images::new(Arc::clone(&engine), Arc::clone(&machine)));
-        let committer = Committer::start(Parts {
+        let committer = commit::start(Parts {
             engine: Arc::clone(&engine),
             journal: opened.journal,
             images: Arc::clone(&images),

@@ -22,15 +22,12 @@ use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
 use super::mending::Broken;
+use super::queue::{Answer, Committer, Job, Message};
 use super::rebuild;
 use super::trust::{self, Left};
 use super::txn::{Room, Txn};
 use crate::metrics::CommitMetrics;
-use crate::store::{Signals, StoreError};
-
-/// Use cases that may wait; the next callback is refused with 503. At the measured rates this is under a second's
-/// work, so whoever waits is answered well within the provider's ten seconds.
-const QUEUE: usize = 4096;
+use crate::store::Signals;
 
 /// The largest group: beyond it latency grows and throughput does not.
 const GROUP: usize = 256;
@@ -41,111 +38,15 @@ const ROOM_AGE: Duration = Duration::from_millis(500);
 /// How often a checkpoint is taken of a store that is written to, however little.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(24 * 3600);
 
-type Answer = Box<dyn FnOnce(Result<(), &Arc<io::Error>>) + Send>;
-type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
-
-enum Message {
-    Run(Job),
-    Close(oneshot::Sender<io::Result<()>>),
-}
-
-/// The way into the commit loop.
-#[derive(Debug, Clone)]
-pub(super) struct Committer {
-    queue: mpsc::Sender<Message>,
-}
-
-impl Committer {
-    /// Starts the thread.
-    pub(super) fn start(parts: Parts) -> io::Result<Self> {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        std::thread::Builder::new().name("store".into()).spawn({
-            let mut work = Loop::new(parts);
-            work.start_drain()?;
-            move || work.run(waiting)
-        })?;
-        Ok(Self { queue })
-    }
-
-    /// Runs a use case; waits for its turn. Effects are durable when this returns `Ok`.
-    pub(super) async fn submit<R: Send + 'static>(
-        &self,
-        use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case, true);
-        self.queue
-            .send(job)
-            .await
-            .map_err(|_closed| StoreError::Stopping)?;
-        answer.await.unwrap_or(Err(StoreError::Stopping))
-    }
-
-    /// Like [`Committer::submit`] for a claim: its effects survive a kill when this returns `Ok`, and a power cut once
-    /// anything after them does.
-    pub(super) async fn submit_loose<R: Send + 'static>(
-        &self,
-        use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case, false);
-        self.queue
-            .send(job)
-            .await
-            .map_err(|_closed| StoreError::Stopping)?;
-        answer.await.unwrap_or(Err(StoreError::Stopping))
-    }
-
-    /// Like [`Committer::submit`], but refuses at once when too many wait.
-    pub(super) async fn submit_or_refuse<R: Send + 'static>(
-        &self,
-        use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case, true);
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
-        })?;
-        answer.await.unwrap_or(Err(StoreError::Stopping))
-    }
-
-    /// Lets what waits be done, syncs, and ends the thread.
-    pub(super) async fn close(&self) -> Result<(), StoreError> {
-        let (done, closed) = oneshot::channel();
-        if self.queue.send(Message::Close(done)).await.is_err() {
-            return Ok(());
-        }
-        match closed.await {
-            Ok(result) => result.map_err(|error| StoreError::Write(Arc::new(error))),
-            Err(_ended_meanwhile) => Ok(()),
-        }
-    }
-}
-
-/// A use case and the way its answer comes back.
-fn package<R: Send + 'static>(
-    use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
-    must_sync: bool,
-) -> (Message, oneshot::Receiver<Result<R, StoreError>>) {
-    let (reply, answer) = oneshot::channel();
-    let job: Job = Box::new(move |txn| {
-        // Whoever asked has been told 503 meanwhile: it must not count after that.
-        if reply.is_closed() {
-            return None;
-        }
-        if must_sync {
-            txn.require_sync();
-        }
-        let result = txn.scoped(use_case);
-        let answer: Answer = Box::new(move |written| {
-            let result = match written {
-                Ok(()) => result,
-                Err(error) => result.and_then(|_| Err(StoreError::Write(Arc::clone(error)))),
-            };
-            // Nobody waits any more: what is durable stays, and will be found again.
-            let _nobody = reply.send(result);
-        });
-        Some(answer)
-    });
-    (Message::Run(job), answer)
+/// Starts the thread.
+pub(super) fn start(parts: Parts) -> io::Result<Committer> {
+    let (committer, waiting) = Committer::new();
+    let mut work = Loop::new(parts);
+    work.start_drain()?;
+    std::thread::Builder::new()
+        .name("store".into())
+        .spawn(move || work.run(waiting))?;
+    Ok(committer)
 }
 
 /// What the commit loop works on.
@@ -280,7 +181,7 @@ impl Loop {
         };
         match written {
             Ok(()) => {
-                if !changes.is_empty() {
+                if !is_nothing {
                     self.parts.metrics.committed(answers.len());
                 }
                 for lane in rings.into_iter().collect::<HashSet<_>>() {

@@ -6,6 +6,9 @@
 //! sequence sets every key that any of those groups changed, so it comes out right. Only synced groups go into sled: it
 //! never is ahead of the journal.
 
+mod draining;
+mod walk;
+
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -19,9 +22,13 @@ use std::sync::{
 use arc_swap::ArcSwapOption;
 use sled::IVec;
 
+use self::draining::Drain;
+pub(super) use self::draining::Strictly;
+pub(super) use self::walk::Walk;
+use self::walk::is_empty;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
-use super::memory::{Layer, Recent, Step};
+use super::memory::{Recent, Step};
 use crate::store::StoreError;
 
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.
@@ -56,9 +63,6 @@ impl Open {
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
 const FULL: usize = 16;
 
-/// Entries read at once by a walk, at first and at most: few walks go beyond their first entries.
-const CHUNK: (usize, usize) = (4, 256);
-
 /// An open store. Holds the lock for as long as it lives.
 pub(super) struct Engine {
     /// `None` only while it is being replaced.
@@ -80,23 +84,6 @@ pub(super) struct Engine {
     /// How many need every group synced: images.
     strict: AtomicUsize,
     lock: File,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drain {
-    Idle,
-    Wanted,
-    Over,
-}
-
-/// While it lives every group is synced.
-#[derive(Debug)]
-pub(super) struct Strictly(Arc<Engine>);
-
-impl Drop for Strictly {
-    fn drop(&mut self) {
-        self.0.strict.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -262,16 +249,7 @@ impl Engine {
     ) -> Result<Walk<'_>, StoreError> {
         // Whoever cannot read is told at once.
         self.tree(tree)?;
-        Ok(Walk {
-            engine: self,
-            tree,
-            start,
-            end,
-            ahead: Vec::new().into_iter(),
-            behind: Vec::new().into_iter(),
-            is_over: false,
-            chunk: CHUNK.0,
-        })
+        Ok(Walk::new(self, tree, start, end))
     }
 
     /// Entries whose key begins with `prefix`, in key order.
@@ -298,7 +276,7 @@ impl Engine {
     /// sled does not take what is on its way.
     pub(super) fn apply(&self, changes: Changes, sequence: u64) -> io::Result<()> {
         let mut applying = locked(&self.applying);
-        let steps = self.steps(changes)?;
+        let steps = self.caught(changes)?;
         self.change().apply(steps, Some(sequence));
         let (entries, layer) = (
             self.recent().active.entries,
@@ -321,9 +299,15 @@ impl Engine {
     /// sled could not be read.
     pub(super) fn apply_loose(&self, changes: Changes) -> io::Result<()> {
         let _applying = locked(&self.applying);
-        let steps = self.steps(changes)?;
+        let steps = self.caught(changes)?;
         self.change().apply(steps, None);
         Ok(())
+    }
+
+    /// A panic inside sled is an error here.
+    fn caught(&self, changes: Changes) -> io::Result<Vec<Step>> {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.steps(changes)))
+            .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))
     }
 
     fn steps(&self, changes: Changes) -> io::Result<Vec<Step>> {
@@ -350,227 +334,11 @@ impl Engine {
         }
         Ok(steps)
     }
-
-    /// Seals the active layer if the one before is in sled, and all of it is synced.
-    fn seal(&self, _applying: &MutexGuard<'_, ()>) {
-        let mut recent = self.change();
-        if recent.sealed.is_some() || recent.is_loose || recent.active.sequence == 0 {
-            return;
-        }
-        recent.sealed = Some(Arc::new(std::mem::take(&mut recent.active)));
-        drop(recent);
-        let mut drain = locked(&self.drain);
-        if *drain == Drain::Idle {
-            *drain = Drain::Wanted;
-            self.rung.notify_one();
-        }
-    }
-
-    /// Puts the sealed layer, if there is one, into sled.
-    ///
-    /// # Errors
-    /// What sled said. The layer stays where it is, and is read as before.
-    fn drain(&self) -> io::Result<()> {
-        let _one = locked(&self.draining);
-        let Some(sealed) = self.recent().sealed.clone() else {
-            return Ok(());
-        };
-        let open = self.open()?;
-        let attempt = AssertUnwindSafe(|| write(&open, &sealed));
-        std::panic::catch_unwind(attempt)
-            .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))?;
-        let mut recent = self.change();
-        recent.sealed = None;
-        recent.drained = sealed.sequence;
-        Ok(())
-    }
-
-    /// Puts sealed layers into sled, each when it is there, until [`Engine::end_drain`]. For a thread of its own.
-    /// Whoever commits next finds in [`Engine::trouble`] what failed.
-    pub(super) fn drain_until_end(&self) {
-        let mut drain = locked(&self.drain);
-        loop {
-            match *drain {
-                Drain::Over => return,
-                Drain::Idle => {
-                    drain = (self.rung.wait(drain)).unwrap_or_else(PoisonError::into_inner);
-                }
-                Drain::Wanted => {
-                    *drain = Drain::Idle;
-                    drop(drain);
-                    if let Err(error) = self.drain() {
-                        *locked(&self.trouble) = Some(error);
-                    }
-                    drain = locked(&self.drain);
-                }
-            }
-        }
-    }
-
-    /// Why sled did not take what was drained lately, told once.
-    pub(super) fn trouble(&self) -> Option<io::Error> {
-        locked(&self.trouble).take()
-    }
-
-    /// The journal has synced everything applied so far, as of `sequence`.
-    pub(super) fn settled(&self, sequence: u64) {
-        let _applying = locked(&self.applying);
-        self.change().apply(Vec::new(), Some(sequence));
-    }
-
-    /// Lets [`Engine::drain_until_end`] return.
-    pub(super) fn end_drain(&self) {
-        *locked(&self.drain) = Drain::Over;
-        self.rung.notify_all();
-    }
-
-    /// From here on every group is synced, as long as the guard lives.
-    pub(super) fn strictly(engine: &Arc<Self>) -> Strictly {
-        engine.strict.fetch_add(1, Ordering::Relaxed);
-        Strictly(Arc::clone(engine))
-    }
-
-    /// Whether every group is to be synced.
-    pub(super) fn is_strict(&self) -> bool {
-        self.strict.load(Ordering::Relaxed) > 0
-    }
-
-    /// Pushes everything applied so far into sled and to the disk itself. All of it must be synced in the journal.
-    ///
-    /// # Errors
-    /// What sled or the disk said, or that there are changes which the journal has not synced.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        let target = self.sequence();
-        // Each round puts a layer into sled, ours or one that was sealed in between.
-        loop {
-            let recent = self.recent();
-            if recent.drained >= target {
-                break;
-            }
-            if recent.is_loose && recent.sealed.is_none() {
-                return Err(io::Error::other("the journal is not synced up to here"));
-            }
-            drop(recent);
-            self.seal(&locked(&self.applying));
-            self.drain()?;
-        }
-        let open = self.open()?;
-        open.db.flush().map_err(as_io)?;
-        open.data.sync_data()
-    }
 }
 
 /// A lock whose holder cannot leave anything half done.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes a layer, the sequence last: whatever part of it a killed process leaves behind, the sequence is the old one.
-fn write(open: &Open, layer: &Layer) -> io::Result<()> {
-    for (tree, changes) in layer.changes() {
-        let stored = open.trees.get(usize::from(tree as u8));
-        let stored = stored.ok_or_else(|| io::Error::other("no such tree"))?;
-        for (key, value) in changes {
-            match value {
-                Some(value) => stored.insert(key, value),
-                None => stored.remove(key),
-            }
-            .map_err(as_io)?;
-        }
-    }
-    let meta = open.trees.get(usize::from(Tree::Meta as u8));
-    let meta = meta.ok_or_else(|| io::Error::other("no such tree"))?;
-    meta.insert(SEQUENCE, &layer.sequence.to_be_bytes())
-        .map_err(as_io)?;
-    Ok(())
-}
-
-/// Whether no key can be between these; sled and the standard library refuse such bounds.
-fn is_empty(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
-    match (start, end) {
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (
-            Bound::Included(start) | Bound::Excluded(start),
-            Bound::Included(end) | Bound::Excluded(end),
-        ) => start >= end,
-        _ => false,
-    }
-}
-
-/// A walk over entries, from either end; reads some ahead.
-pub(super) struct Walk<'a> {
-    engine: &'a Engine,
-    tree: Tree,
-    start: Bound<Vec<u8>>,
-    end: Bound<Vec<u8>>,
-    ahead: std::vec::IntoIter<(IVec, IVec)>,
-    behind: std::vec::IntoIter<(IVec, IVec)>,
-    is_over: bool,
-    chunk: usize,
-}
-
-fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
-}
-
-impl Walk<'_> {
-    fn read(&mut self, is_backward: bool) -> Result<Vec<(IVec, IVec)>, StoreError> {
-        let bounds = (borrowed(&self.start), borrowed(&self.end));
-        let found = self
-            .engine
-            .chunk(self.tree, bounds, self.chunk, is_backward)
-            .inspect_err(|_| self.is_over = true)?;
-        self.is_over = found.len() < self.chunk;
-        self.chunk = (self.chunk * 4).min(CHUNK.1);
-        if let Some((last, _)) = found.last() {
-            let last = Bound::Excluded(last.to_vec());
-            if is_backward {
-                self.end = last;
-            } else {
-                self.start = last;
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = Result<(IVec, IVec), StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(entry) = self.ahead.next() {
-            return Some(Ok(entry));
-        }
-        if !self.is_over {
-            match self.read(false) {
-                Ok(found) => self.ahead = found.into_iter(),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        // What was read from the other end is in the opposite order.
-        self.ahead
-            .next()
-            .or_else(|| self.behind.next_back())
-            .map(Ok)
-    }
-}
-
-impl DoubleEndedIterator for Walk<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        if let Some(entry) = self.behind.next() {
-            return Some(Ok(entry));
-        }
-        if !self.is_over {
-            match self.read(true) {
-                Ok(found) => self.behind = found.into_iter(),
-                Err(error) => return Some(Err(error)),
-            }
-        }
-        self.behind
-            .next()
-            .or_else(|| self.ahead.next_back())
-            .map(Ok)
-    }
 }
 
 #[cfg(test)]

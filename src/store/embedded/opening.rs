@@ -51,26 +51,40 @@ pub(super) fn open(
         report: OpenReport::default(),
     };
     let engine = opening.engine(lock)?;
-    engine.set_layer(tuning.layer);
-    let mut journal = opening.replay(&engine, tuning)?;
-    let mut report = opening.report;
-    let failed = |source| OpenError::Store {
-        path: path.to_owned(),
-        source,
+    let (engine, journal, released) = match opening.make_ready(&engine, tuning) {
+        Ok((journal, released)) => (engine, journal, released),
+        Err(error) => {
+            let has_checkpoint = !opening.checkpoints()?.is_empty();
+            let Some(why) = damage(&error).filter(|_| has_checkpoint) else {
+                return Err(error);
+            };
+            tracing::error!(why, "sled opened, but does not take or give what it should");
+            let lock = opening.give_up(engine, Rebuilt::Damaged)?;
+            let engine = opening.rebuild(lock)?;
+            let (journal, released) = opening.make_ready(&engine, tuning)?;
+            (engine, journal, released)
+        }
     };
-    let (changes, released) = leases::release(&engine, now).map_err(failed)?;
-    if !changes.is_empty() {
-        let written = journal
-            .append(&changes)
-            .and_then(|sequence| engine.apply(changes, sequence));
-        written.map_err(|error| failed(StoreError::Write(error.into())))?;
-    }
+    let mut report = opening.report;
     report.released = released;
     Ok(Opened {
         engine,
         journal,
         report,
     })
+}
+
+/// What says of sled that it is damaged, if that is what an error is about.
+fn damage(error: &OpenError) -> Option<String> {
+    let OpenError::Store { source, .. } = error else {
+        return None;
+    };
+    let error = match source {
+        StoreError::Write(error) => error,
+        StoreError::Read(error) => error,
+        _ => return None,
+    };
+    rebuild::is_damage(error).then(|| error.to_string())
 }
 
 /// Makes the data directory and what is in it; names that are new are durable after.
@@ -111,6 +125,32 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn unusable(&self, source: io::Error) -> OpenError {
         unusable(self.path, source)
+    }
+
+    fn failed(&self, source: StoreError) -> OpenError {
+        OpenError::Store {
+            path: self.path.to_owned(),
+            source,
+        }
+    }
+
+    /// Brings sled to the journal's end and gives back the leases of a process that is gone. Returns how many.
+    fn make_ready(
+        &mut self,
+        engine: &Engine,
+        tuning: JournalSettings,
+    ) -> Result<(Journal, usize), OpenError> {
+        engine.set_layer(tuning.layer);
+        let mut journal = self.replay(engine, tuning)?;
+        let released = leases::release(engine, self.now);
+        let (changes, released) = released.map_err(|error| self.failed(error))?;
+        if !changes.is_empty() {
+            let written = journal
+                .append(&changes)
+                .and_then(|sequence| engine.apply(changes, sequence));
+            written.map_err(|error| self.failed(StoreError::Write(error.into())))?;
+        }
+        Ok((journal, released))
     }
 
     fn damaged(&self, why: impl Into<String>) -> OpenError {
@@ -296,10 +336,7 @@ impl Opening<'_> {
         })
         .map_err(|error| self.journal_error(error))?;
         if let Some(error) = failed {
-            return Err(OpenError::Store {
-                path: self.path.to_owned(),
-                source: StoreError::Write(error.into()),
-            });
+            return Err(self.failed(StoreError::Write(error.into())));
         }
         self.report.replayed = replayed;
         if let Some((file, offset)) = &end.torn {
@@ -325,10 +362,7 @@ impl Opening<'_> {
             let never = AtomicBool::new(false);
             images::take(engine, &**self.machine, &never).map_err(|error| match error {
                 CheckpointError::Read(error) => self.journal_error(error),
-                CheckpointError::Store(source) => OpenError::Store {
-                    path: self.path.to_owned(),
-                    source,
-                },
+                CheckpointError::Store(source) => self.failed(source),
                 CheckpointError::Write(source) => self.unusable(source),
                 CheckpointError::Stopped => self.damaged("stopped"),
             })?;

@@ -93,6 +93,14 @@ fn of_io(error: io::Error) -> NotOpened {
     }
 }
 
+/// Whether what sled said of itself, or panicked over, means that its files are damaged.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        of_io(io::Error::new(error.kind(), String::new())),
+        NotOpened::Damage(_)
+    )
+}
+
 /// Opens the `sled` of a data directory and looks at its schema; gives the lock back if that fails.
 pub(super) fn open_sled(path: &Path, cache: u64, lock: File) -> Result<Engine, (NotOpened, File)> {
     let keep = match lock.try_clone() {
