@@ -234,12 +234,12 @@ fn listed(
 }
 
 /// Entries with this prefix after a key, in key order.
-fn forwards(
-    engine: &Engine,
+fn forwards<'a>(
+    engine: &'a Engine,
     tree: Tree,
     prefix: &[u8],
     after: Option<&[u8]>,
-) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<>, StoreError> {
+) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<'a>, StoreError> {
     let end = keys::end_of(prefix);
     let is_over = matches!((&end, after), (Some(end), Some(after)) if after >= end.as_slice());
     let start = match after.filter(|after| *after >= prefix) {

@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
     fn unsettled(
         &self,
         standings: &[Standing],
-    ) -> Result<impl Iterator<Item = Result<Row, StoreError>> + use<>, StoreError> {
+    ) -> Result<impl Iterator<Item = Result<Row, StoreError>> + use<'a>, StoreError> {
         let tree = Tree::Unsettled;
         let mut sources = Vec::new();
         for endpoint in self.endpoints(tree)? {

@@ -81,7 +81,7 @@ impl Span {
     /// first.
     pub(super) fn newest<'a>(
         self,
-        engine: &Engine,
+        engine: &'a Engine,
         tree: Tree,
         prefix: &[u8],
     ) -> Result<Source<'a>, StoreError> {
@@ -101,7 +101,7 @@ pub(super) type Source<'a> = Box<dyn Iterator<Item = Entry> + 'a>;
 
 /// Entries from `start` up to `end`, the last first.
 pub(super) fn backwards<'a>(
-    engine: &Engine,
+    engine: &'a Engine,
     tree: Tree,
     start: Vec<u8>,
     end: Option<Vec<u8>>,
