@@ -203,3 +203,34 @@ async fn another_retention_counts_from_the_reload_on() {
     relay.settle().await;
     assert_eq!(left(&relay, "u1").await, (0, 0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_goes_by_itself_with_a_pause_after_each_step_and_stops_when_told() {
+    let (ledger, slow) = (Sink::start().await, Sink::start().await);
+    let setup = setup(&ledger, &slow, "10d").with_workers_running();
+    let mut relay = setup.start().await;
+    for user in ["u1", "u2"] {
+        relay.says(user, "2", None);
+        relay.post_callback(user, "2").await;
+    }
+    ledger.has_received(2).await;
+    let delivered = async |id| {
+        let story = relay.story(id).await;
+        story.verification.is_none()
+            && story.events.len() == 1
+            && relay.pending("ledger").await == 0
+    };
+    relay
+        .is("told", async || {
+            delivered("u1").await && delivered("u2").await
+        })
+        .await;
+    relay.advance(days(11));
+    relay
+        .is("gone", async || {
+            relay.advance(std::time::Duration::from_millis(60));
+            left(&relay, "u1").await == (0, 0, 0) && left(&relay, "u2").await == (0, 0, 0)
+        })
+        .await;
+    relay.verify_store().await;
+}
