@@ -34,8 +34,8 @@ use vexora_relay::domain::{
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
-    AnswerRecorded, AnswerReport, AttemptReport, DeliveryClaim, Lane, Refused, Store, StoreError,
-    VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptReport, Bygone, DeliveryClaim, Lane, Refused, Store,
+    StoreError, VerifyClaim,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -828,6 +828,81 @@ async fn an_operator_can_retry_and_discard(open: Opener) {
     assert_eq!(refusal, Err(Refused::NotThere));
 }
 
+/// Lets go of all that is settled and older; at most two records are looked at in one step.
+async fn swept(bench: &Bench, before: Timestamp) -> Bygone {
+    let (mut gone, mut from) = (Bygone::default(), None);
+    loop {
+        let step = bench.store().sweep(before, from, 2).await.expect("works");
+        gone = gone.plus(step.gone);
+        from = step.next;
+        if from.is_none() {
+            return gone;
+        }
+    }
+}
+
+async fn settled_work_goes_by_age_and_what_is_not_settled_stays(open: Opener) {
+    let mut bench = Bench::new(open);
+    for (name, code) in [("told", "2"), ("waits", "3")] {
+        bench.settle_user(name, code, at(0)).await;
+    }
+    // Rung for, and never answered: it goes on being asked about.
+    bench.ring("asked", SignCheck::Valid, true, at(0)).await;
+    bench
+        .accept(None, SignCheck::Missing, true, at(0))
+        .await
+        .expect("accepted");
+    for claim in bench.claim_for("ledger", at(0), 9).await {
+        let is_first = matches!(&claim.delivery.line, Some((_, id)) if *id == user("told"));
+        let outcome = if is_first { heard() } else { refused() };
+        bench.report(&claim, outcome, at(1)).await.expect("ours");
+    }
+    for claim in bench.claim_for("audit", at(0), 9).await {
+        bench.report(&claim, heard(), at(1)).await.expect("ours");
+    }
+
+    assert_eq!(
+        swept(&bench, at(0)).await,
+        Bygone::default(),
+        "nothing is older"
+    );
+    let counted = bench.store().count_settled(at(2)).await.expect("counts");
+    let gone = swept(&bench, at(2)).await;
+    assert_eq!(gone, counted, "a dry run says what goes");
+    assert_eq!(
+        (gone.callbacks, gone.queries),
+        (2, 1),
+        "told\'s, and nobody\'s"
+    );
+    bench.restart().await;
+    let story = async |name| {
+        let story = bench.store().story(&merchant(), &user(name)).await;
+        story.expect("reads")
+    };
+    let told = story("told").await;
+    assert_eq!(
+        (told.callbacks.len(), told.queries.len(), told.events.len()),
+        (0, 0, 0)
+    );
+    assert_eq!(told.state.sequence, 1, "it is still known");
+    let waits = story("waits").await;
+    assert_eq!(
+        (
+            waits.callbacks.len(),
+            waits.queries.len(),
+            waits.events.len()
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(story("asked").await.callbacks.len(), 1);
+    let unrecognized = bench.store().unrecognized(9).await.expect("reads");
+    assert_eq!(unrecognized.len(), 0);
+    let again = swept(&bench, at(2)).await;
+    assert_eq!(again, Bygone::default(), "it went once");
+    let due = bench.claim_for("ledger", at(60), 9).await;
+    assert_eq!(due.len(), 1, "what waits is still to be told");
+}
+
 async fn behind_a_backlog_fresh_results_get_their_turn(open: Opener) {
     let bench = Bench::new(open);
     for n in 0..20 {
@@ -1082,6 +1157,7 @@ macro_rules! store {
                 after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest,
                 an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
                 an_operator_can_retry_and_discard,
+                settled_work_goes_by_age_and_what_is_not_settled_stays,
                 behind_a_backlog_fresh_results_get_their_turn,
                 a_watched_user_is_asked_about_when_the_time_has_come,
                 an_application_is_known_before_it_is_sent_and_never_sent_twice,
