@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod demo;
 mod jobs;
+mod lists;
 mod logging;
 mod maintenance;
 mod operator;
@@ -18,6 +19,7 @@ mod reload;
 mod rows;
 mod serve;
 mod status;
+mod table;
 mod tools;
 mod watch;
 
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Args, Chosen, Verb};
+use lists::List;
 use output::Output;
 
 use crate::config::settings::{Config, MerchantSettings};
@@ -75,9 +78,37 @@ pub fn main() -> ExitCode {
         Verb::Serve => serve::run(args.config, &output),
         Verb::Check { online } => check::run(args.config, online, &output),
         Verb::Demo { once } => demo::run(once, &output),
-        Verb::Status { user, merchant } => {
-            status::run(args.config, user.as_deref(), merchant.as_deref(), &output)
+        Verb::Status {
+            user,
+            merchant,
+            watch,
+        } => {
+            let whom = (user.as_deref(), merchant.as_deref());
+            status::run(args.config, whom, watch, &output)
         }
+        Verb::Callbacks { state, narrowed } => {
+            let asked = lists::Asked::new(List::Callbacks, narrowed).state(state);
+            lists::run(args.config, &asked, &output)
+        }
+        Verb::Events { types, narrowed } => {
+            let asked = lists::Asked::new(List::Events, narrowed).types(types);
+            lists::run(args.config, &asked, &output)
+        }
+        Verb::Deliveries {
+            endpoint,
+            state,
+            narrowed,
+            watch,
+        } => {
+            let asked = lists::Asked::new(List::Deliveries, narrowed).state(state);
+            let asked = asked.endpoint(endpoint).watch(watch);
+            lists::run(args.config, &asked, &output)
+        }
+        Verb::Watched { state, narrowed } => {
+            let asked = lists::Asked::new(List::Watched, narrowed).state(state);
+            lists::run(args.config, &asked, &output)
+        }
+        Verb::Reprocess { callback } => lists::reprocess(args.config, &callback, &output),
         Verb::Apply {
             merchant,
             user,

@@ -1,9 +1,14 @@
 //! The words of the command line.
 
+// long because: one enum is the whole program as its user sees it.
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::domain::EventKind;
+use crate::store::{CallbackState, DeliveryStand};
 
 /// Takes Vexora's KYC callbacks, makes them durable, verifies them by query, and tells every webhook until each has
 /// heard.
@@ -58,6 +63,70 @@ pub(super) enum Verb {
         /// The merchant's number; may be left out while there is one
         #[arg(long, value_name = "NUMBER")]
         merchant: Option<String>,
+        /// Show it anew every 2 s, on a terminal, until Ctrl-C
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
+
+    /// List callbacks, newest first
+    #[command(
+        after_help = "Examples:\n  vexora-relay callbacks --state unrecognized\n  vexora-relay callbacks --user jp_user_100008 --since 1d --json"
+    )]
+    Callbacks {
+        /// How they were taken, or how their sign checked
+        #[arg(long, value_parser = CallbackState::ALL.map(CallbackState::as_str))]
+        state: Option<String>,
+        #[command(flatten)]
+        narrowed: Narrowed,
+    },
+
+    /// List events, newest first
+    #[command(
+        after_help = "Examples:\n  vexora-relay events --since 1h\n  vexora-relay events --type kyc.rejected --limit 200"
+    )]
+    Events {
+        /// Of this type; several times for several
+        #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::ALL.map(EventKind::as_str))]
+        types: Vec<String>,
+        #[command(flatten)]
+        narrowed: Narrowed,
+    },
+
+    /// List deliveries, those of the newest event first
+    #[command(
+        after_help = "Examples:\n  vexora-relay deliveries --state given_up\n  vexora-relay deliveries --endpoint ledger --state waiting --watch"
+    )]
+    Deliveries {
+        /// To this endpoint
+        #[arg(long, value_name = "NAME")]
+        endpoint: Option<String>,
+        /// Standing so; given_up: abandoned and not discarded by anybody
+        #[arg(long, value_parser = DeliveryStand::ALL.map(DeliveryStand::as_str))]
+        state: Option<String>,
+        #[command(flatten)]
+        narrowed: Narrowed,
+        /// Show it anew every 2 s, on a terminal, until Ctrl-C
+        #[arg(long, conflicts_with = "json")]
+        watch: bool,
+    },
+
+    /// List the users who are asked about until their result is final
+    #[command(
+        after_help = "Examples:\n  vexora-relay watched\n  vexora-relay watched --state stuck"
+    )]
+    Watched {
+        /// Only those that are stuck
+        #[arg(long, value_parser = ["stuck"])]
+        state: Option<String>,
+        #[command(flatten)]
+        narrowed: Narrowed,
+    },
+
+    /// Read a callback again and ask about its user
+    #[command(after_help = "Example:\n  vexora-relay reprocess cb_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE")]
+    Reprocess {
+        /// The callback's id, as `callbacks` and the log show it
+        callback: String,
     },
 
     /// Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks until the result is final
@@ -280,6 +349,26 @@ pub(super) enum Verb {
         /// The shell
         shell: Shell,
     },
+}
+
+/// What every list is narrowed by.
+#[derive(Debug, clap::Args)]
+pub(super) struct Narrowed {
+    /// The merchant's number [default: all]
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) merchant: Option<String>,
+    /// The user's id
+    #[arg(long)]
+    pub(super) user: Option<String>,
+    /// From then on: RFC 3339, or an age such as 1h
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Before then
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// At most so many rows
+    #[arg(long, value_name = "NUMBER", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
 }
 
 /// One delivery, or those of an endpoint.

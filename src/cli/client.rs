@@ -113,6 +113,21 @@ impl Service {
         self.answered(sent)
     }
 
+    /// Asks for what is at a path, narrowed by these parameters.
+    pub(super) async fn get_with(
+        &self,
+        segments: &[&str],
+        parameters: &[(String, String)],
+    ) -> Result<Answered, Failure> {
+        let mut url = url::Url::parse(&self.url(segments)?)?;
+        url.query_pairs_mut().extend_pairs(parameters);
+        let headers = self.headers();
+        let sent = self
+            .client
+            .get(url.as_str(), &headers, self.timeout, MAX_ANSWER);
+        self.answered(sent.await)
+    }
+
     /// Writes what is at a path of `/api/v1` to `to`, however large.
     pub(super) async fn download(
         &self,

@@ -129,7 +129,7 @@ fn agreed(would: &str, output: &Output) -> Result<bool, Failure> {
 }
 
 /// RFC 3339, or an age such as `1h`.
-fn time(what: &str, text: &str, now: Timestamp) -> Result<String, Failure> {
+pub(super) fn time(what: &str, text: &str, now: Timestamp) -> Result<String, Failure> {
     if let Ok(age) = humantime::parse_duration(text) {
         return Ok(now.minus(age).to_string());
     }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::client::{Answered, Service};
 use super::output::Output;
+use super::status::View;
+use super::table::{self, Cell};
 use super::{Failure, block_on, load};
 
 /// A count over a large store takes a while.
@@ -61,7 +63,25 @@ fn endpoint_line(one: &Value) -> String {
 pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
     let said = done(block_on(service(file)?.get(&["endpoints"]))??)?;
     let all = said.get("endpoints").and_then(Value::as_array);
-    let lines: Vec<String> = all.into_iter().flatten().map(endpoint_line).collect();
+    let view = View::here();
+    let row = |one: &Value| {
+        let orphaned = one.get("orphaned") == Some(&Value::Bool(true));
+        vec![
+            Cell::new(word(one, "name")),
+            Cell::state(word(one, "state")),
+            Cell::new(view.brief(word(one, "since"))),
+            Cell::new(number_at(one, "/pending").to_string()),
+            Cell::new(number_at(one, "/abandoned").to_string()),
+            Cell::new(if orphaned {
+                "not in the configuration"
+            } else {
+                ""
+            }),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = all.into_iter().flatten().map(row).collect();
+    let head = ["ENDPOINT", "STATE", "SINCE", "PENDING", "ABANDONED", ""];
+    let lines = table::lines(&head, &rows, output.place());
     output.value(&said, &lines.join("\n"));
     Ok(())
 }

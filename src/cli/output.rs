@@ -1,8 +1,16 @@
 //! The only place that prints: data to stdout, everything else to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use serde::Serialize;
+
+use super::table::Place;
+use super::{Failure, block_on};
+use crate::clock::{Clock, SystemClock};
+
+/// How often `--watch` shows what has become.
+const REDRAWN: Duration = Duration::from_secs(2);
 
 /// How a verb speaks.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +38,49 @@ impl Output {
             self.line(&json);
         } else {
             self.line(text);
+        }
+    }
+
+    /// Where tables are shown. `COLUMNS` wins, as people set it; where nobody looks, nothing is cut.
+    pub(crate) fn place(&self) -> Place {
+        let named = std::env::var("COLUMNS").ok();
+        let named = named.and_then(|columns| columns.parse().ok());
+        let is_seen = io::stdout().is_terminal();
+        let size = || terminal_size::terminal_size_of(io::stdout());
+        let seen = is_seen.then(size).flatten();
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Place {
+            width: named.or_else(|| seen.map(|(width, _)| usize::from(width.0))),
+            // https://no-color.org
+            colour: is_seen && !is_set("NO_COLOR") && !is_dumb,
+        }
+    }
+
+    /// Shows something once, or anew every two seconds in place of what was there, until Ctrl-C ends it.
+    ///
+    /// # Errors
+    /// That of `show`; or nobody would see the screen change.
+    pub(crate) fn again_and_again(
+        &self,
+        watch: bool,
+        mut show: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if !watch {
+            return show();
+        }
+        if !io::stdout().is_terminal() {
+            let what = "--watch draws on a terminal, and stdout is none; leave it out, or ask again with --json";
+            return Err(Failure::Usage(what.to_owned()));
+        }
+        loop {
+            // Up to the corner and clear: what is longer than the screen scrolls, as without --watch.
+            self.bytes(b"\x1b[H\x1b[2J");
+            show()?;
+            block_on(async {
+                let again = SystemClock.now().plus(REDRAWN);
+                SystemClock.sleep_until(again).await;
+            })?;
         }
     }
 

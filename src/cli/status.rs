@@ -14,36 +14,37 @@ use crate::clock::{Clock, SystemClock};
 
 pub(super) fn run(
     config: Option<PathBuf>,
-    user: Option<&str>,
-    named: Option<&str>,
+    (user, named): (Option<&str>, Option<&str>),
+    watch: bool,
     output: &Output,
 ) -> Result<(), Failure> {
     let (_, config) = load(config)?;
     let service = Service::of(&config)?;
-    let answered = match user {
-        None => block_on(service.get(&["status"]))??,
-        Some(user) => {
-            let number = merchant(&config, named)?.merchant_no.to_string();
-            block_on(service.get(&["users", &number, user]))??
+    let number = match user {
+        Some(_) => merchant(&config, named)?.merchant_no.to_string(),
+        None => String::new(),
+    };
+    output.again_and_again(watch, || {
+        let segments = match user {
+            None => vec!["status"],
+            Some(user) => vec!["users", &number, user],
+        };
+        let answered = block_on(service.get(&segments))??;
+        if !answered.is_done() {
+            return Err(Failure::Failed(anyhow::anyhow!(answered.problem())));
         }
-    };
-    if !answered.is_done() {
-        return Err(Failure::Failed(anyhow::anyhow!(answered.problem())));
-    }
-    let view = View {
-        now: SystemClock.now().as_millis(),
-        zone: TimeZone::system(),
-    };
-    let text = match user {
-        None => view.service(&answered.body),
-        Some(_) => view.story(&answered.body),
-    };
-    output.value(&answered.body, &text);
-    Ok(())
+        let view = View::here();
+        let text = match user {
+            None => view.service(&answered.body),
+            Some(_) => view.story(&answered.body),
+        };
+        output.value(&answered.body, &text);
+        Ok(())
+    })
 }
 
 /// Who looks, and when.
-struct View {
+pub(super) struct View {
     now: u64,
     zone: TimeZone,
 }
@@ -65,6 +66,33 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 impl View {
+    /// Here and now.
+    pub(super) fn here() -> Self {
+        Self {
+            now: SystemClock.now().as_millis(),
+            zone: TimeZone::system(),
+        }
+    }
+
+    /// A time in a table: in the zone of whoever looks, and how long ago or ahead that is.
+    pub(super) fn brief(&self, at: &str) -> String {
+        self.shown(at, "%Y-%m-%d %H:%M:%S")
+    }
+
+    fn attention(&self, item: &Value) -> String {
+        let mut line = text(item, "what").replace('_', " ");
+        if let Some(about) = item.get("about").and_then(Value::as_str) {
+            line.push_str(&format!(": {about}"));
+        }
+        if let Some(count) = item.get("count").and_then(Value::as_u64) {
+            line.push_str(&format!(", {count}"));
+        }
+        if let Some(since) = item.get("since").and_then(Value::as_str) {
+            line.push_str(&format!(", since {}", self.brief(since)));
+        }
+        format!("NEEDS SOMEONE: {line}\n  hint: {}", text(item, "do"))
+    }
+
     fn service(&self, status: &Value) -> String {
         let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
         let mut lines = vec![format!("vexora-relay {}", text(status, "version"))];
@@ -73,6 +101,11 @@ impl View {
         } else {
             let reasons: Vec<&str> = list(status, "reasons").filter_map(Value::as_str).collect();
             lines.push(format!("NOT READY: {}", reasons.join(", ")));
+        }
+        let before = lines.len();
+        lines.extend(list(status, "attention").map(|item| self.attention(item)));
+        if lines.len() == before {
+            lines.push("nothing needs anyone".into());
         }
         let pending = status.get("pending").unwrap_or(&Value::Null);
         let asked = number(pending, "verifications");
@@ -160,13 +193,15 @@ impl View {
 
     /// A time in the zone of whoever looks, and how long ago or ahead that is.
     fn when(&self, at: &str) -> String {
+        self.shown(at, "%Y-%m-%d %H:%M:%S%.3f %:z")
+    }
+
+    fn shown(&self, at: &str, format: &str) -> String {
         let Ok(at) = at.parse::<jiff::Timestamp>() else {
             return at.to_owned();
         };
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
-        let shown = at
-            .to_zoned(self.zone.clone())
-            .strftime("%Y-%m-%d %H:%M:%S%.3f %:z");
+        let shown = at.to_zoned(self.zone.clone()).strftime(format);
         let age = age(self.now.abs_diff(millis));
         if millis > self.now {
             format!("{shown} (in {age})")

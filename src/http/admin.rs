@@ -4,12 +4,21 @@
 //! Promise: everything but `/healthz`, `/readyz` and `/metrics` needs the token; nothing that is answered holds a secret.
 
 mod api;
+mod attention;
 mod auth;
 mod copies;
 mod endpoints;
+mod guard;
 mod jobs;
+mod lists;
 mod metrics;
+mod openapi;
+mod query;
 mod readiness;
+mod request_id;
+mod routes;
+mod rows;
+mod schemas;
 mod views;
 
 use std::fmt;
@@ -19,12 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 pub use readiness::Readiness;
 
+use self::guard::Guard;
 use super::problem::Problem;
 use super::sockets::{self, BindError, Opened};
 use crate::clock::{Clock, Entropy};
@@ -133,14 +144,16 @@ impl AdminListener {
     /// The socket cannot be used.
     pub fn run(self) -> Result<Server, BindError> {
         let parts = web::Data::from(self.parts);
+        let guard = web::Data::new(Guard::default());
         let server = HttpServer::new(move || {
+            let bad_path = |_, _: &_| routes::bad_path().into();
             App::new()
                 .app_data(parts.clone())
+                .app_data(guard.clone())
                 .app_data(web::PayloadConfig::new(MAX_BODY))
-                .service(web::resource("/healthz").route(web::get().to(healthy)))
-                .service(web::resource("/readyz").route(web::get().to(readiness::answer)))
-                .service(web::resource("/metrics").route(web::get().to(metrics::answer)))
-                .service(api::scope())
+                .app_data(web::PathConfig::default().error_handler(bad_path))
+                .wrap(from_fn(request_id::around))
+                .configure(routes::configure)
                 .default_service(web::to(not_found))
         })
         .workers(1)
@@ -163,5 +176,5 @@ async fn healthy() -> HttpResponse {
 }
 
 async fn not_found() -> HttpResponse<Bytes> {
-    Problem::not_found().response()
+    Problem::no_such_route().response()
 }

@@ -87,6 +87,16 @@ impl Problem {
         )
     }
 
+    /// The operators' listener has no such route.
+    #[must_use]
+    pub const fn no_such_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing here; /api/v1/openapi.json names every route",
+        )
+    }
+
     /// Another method.
     #[must_use]
     pub const fn method_not_allowed(methods: &'static str) -> Self {

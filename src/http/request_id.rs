@@ -9,8 +9,8 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 /// The header, both ways.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Twice a UUID, with room to spare.
-const LONGEST: usize = 64;
+/// Twice a UUID, or a trace id with what belongs to it, with room to spare.
+const LONGEST: usize = 128;
 
 /// The id of a request.
 #[derive(Clone, Debug)]

@@ -2,7 +2,12 @@
 
 use super::kit::{Place, program, run};
 
-const VERBS: [&str; 26] = [
+const VERBS: [&str; 31] = [
+    "callbacks",
+    "events",
+    "deliveries",
+    "watched",
+    "reprocess",
     "serve",
     "check",
     "demo",
@@ -46,6 +51,11 @@ fn the_help_shows_every_verb_and_the_exit_codes() {
       check         Check the configuration and say all that is wrong with it
       demo          See it work: a simulated Vexora, the relay and a receiver on loopback ports
       status        Show how the service stands, or the whole story of one user
+      callbacks     List callbacks, newest first
+      events        List events, newest first
+      deliveries    List deliveries, those of the newest event first
+      watched       List the users who are asked about until their result is final
+      reprocess     Read a callback again and ask about its user
       apply         Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks
                     until the result is final
       watch         Have users asked about until their results are final, who applied by other ways
@@ -129,6 +139,11 @@ fn wrong_usage_ends_with_2_and_nothing_on_stdout() {
             "ledger",
         ],
         &["jobs", "--watch"],
+        &["callbacks", "--state", "lost"],
+        &["events", "--type", "kyc.lost"],
+        &["deliveries", "--limit", "0"],
+        &["deliveries", "--watch", "--json"],
+        &["reprocess"],
     ] {
         let ended = nowhere.run(args).with(2);
         assert_eq!(ended.out, "", "{args:?}");

@@ -14,6 +14,7 @@ mod check;
 mod demo;
 mod help;
 mod kit;
+mod lists;
 mod maintenance;
 mod operator;
 mod query;

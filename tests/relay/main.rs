@@ -11,6 +11,7 @@
     reason = "tests, and the helpers of tests"
 )]
 
+mod admin;
 mod breaker;
 mod bulk;
 mod crash;
@@ -26,6 +27,7 @@ mod logging;
 mod metrics;
 mod monitoring;
 mod official;
+mod openapi;
 mod ordering;
 mod readiness;
 mod reload;

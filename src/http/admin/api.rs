@@ -1,12 +1,12 @@
 //! `/api/v1`: what operators and the command line ask for and order.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, Scope, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::Operator;
-use super::{AdminParts, copies, endpoints, jobs, readiness, views};
+use super::{AdminParts, attention, views};
 use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
@@ -33,6 +33,12 @@ impl actix_web::ResponseError for Failed {
 
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Cursor) {
+            return invalid(
+                "cursor",
+                &InvalidId("expected the `next` of this list, asked with the same filter"),
+            );
+        }
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "an operator's request failed in the store"
@@ -88,35 +94,11 @@ fn merchant(parts: &AdminParts, named: Option<&str>) -> Result<MerchantNo, Faile
     )))
 }
 
-/// The routes.
-pub(super) fn scope() -> Scope {
-    web::scope("/api/v1")
-        .service(web::resource("/status").route(web::get().to(status)))
-        .service(web::resource("/users/{merchant}/{user}").route(web::get().to(user)))
-        .service(web::resource("/users/{merchant}/{user}/verify").route(web::post().to(verify)))
-        .service(web::resource("/applications").route(web::post().to(apply)))
-        .service(web::resource("/backup").route(web::get().to(copies::backup)))
-        .service(web::resource("/export").route(web::get().to(copies::export)))
-        .service(web::resource("/retention").route(web::get().to(retention)))
-        .service(web::resource("/watch").route(web::post().to(watch)))
-        .configure(endpoints::routes)
-        .configure(jobs::routes)
-        .default_service(web::to(nothing))
+pub(super) async fn status(_: Operator, parts: Parts) -> Answer {
+    Ok(HttpResponse::Ok().json(attention::status(&parts).await?))
 }
 
-async fn nothing(_: Operator) -> Answer {
-    Err(Failed(Problem::not_found()))
-}
-
-async fn status(_: Operator, parts: Parts) -> Answer {
-    let pending = parts.store.pending().await?;
-    let reasons = readiness::reasons(&parts).await;
-    let routing = parts.routing.load();
-    let now = parts.clock.now();
-    Ok(HttpResponse::Ok().json(views::status(&pending, &routing, &reasons, now)))
-}
-
-async fn user(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+pub(super) async fn user(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
     let (number, user) = path.into_inner();
     let number = merchant(&parts, Some(&number))?;
     let user: UserId = user.parse().map_err(|error| invalid("user", &error))?;
@@ -124,16 +106,25 @@ async fn user(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> A
     Ok(HttpResponse::Ok().json(views::story(&number, &user, &story)))
 }
 
-async fn verify(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+pub(super) async fn verify(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
     let (number, user) = path.into_inner();
     let number = merchant(&parts, Some(&number))?;
     let user: UserId = user.parse().map_err(|error| invalid("user", &error))?;
+    ask_about(&parts, &number, &user).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "result": "asked" })))
+}
+
+/// Has Vexora asked about a user now.
+pub(super) async fn ask_about(
+    parts: &AdminParts,
+    merchant: &MerchantNo,
+    user: &UserId,
+) -> Result<(), StoreError> {
     let now = parts.clock.now();
     let store = &parts.store;
     store
-        .request_verification(&number, &user, Source::Operator, Trust::Token, now)
-        .await?;
-    Ok(HttpResponse::Accepted().json(json!({ "result": "asked" })))
+        .request_verification(merchant, user, Source::Operator, Trust::Token, now)
+        .await
 }
 
 #[derive(Deserialize)]
@@ -144,7 +135,7 @@ struct ApplicationBody {
     username_furigana: String,
 }
 
-async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
+pub(super) async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
     let order: ApplicationBody = body(&bytes)?;
     let number = merchant(&parts, order.merchant.as_deref())?;
     let user: UserId = order
@@ -182,7 +173,7 @@ async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
     Ok(HttpResponse::build(status).json(views::applied(&applied)))
 }
 
-async fn retention(_: Operator, parts: Parts) -> Answer {
+pub(super) async fn retention(_: Operator, parts: Parts) -> Answer {
     let (before, would_go) = parts.retention.count().await?;
     let view = views::retention(
         parts.retention.keep(),
@@ -200,7 +191,7 @@ struct WatchBody {
     users: Vec<String>,
 }
 
-async fn watch(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
+pub(super) async fn watch(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
     let order: WatchBody = body(&bytes)?;
     let number = merchant(&parts, order.merchant.as_deref())?;
     let mut users = Vec::with_capacity(order.users.len());

@@ -6,24 +6,10 @@ use serde_json::json;
 
 use super::api::{Answer, Failed, Parts, invalid};
 use super::auth::Operator;
-use super::views;
+use super::{AdminParts, views};
 use crate::domain::{EndpointName, EventId};
 use crate::http::problem::Problem;
-use crate::store::Refused;
-
-/// The routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let one = "/deliveries/{event}/{endpoint}";
-    config
-        .route("/endpoints", web::get().to(list))
-        .route("/endpoints/{name}", web::get().to(show))
-        .route("/endpoints/{name}/pause", web::post().to(pause))
-        .route("/endpoints/{name}/resume", web::post().to(resume))
-        .route("/endpoints/{name}/test", web::post().to(test))
-        .route(one, web::get().to(delivery))
-        .route(&format!("{one}/retry"), web::post().to(retry))
-        .route(&format!("{one}/discard"), web::post().to(discard));
-}
+use crate::store::{EndpointTally, Refused, StoreError};
 
 pub(super) fn no_such_endpoint() -> Failed {
     let detail = "no endpoint of this name is configured or has deliveries";
@@ -34,31 +20,32 @@ pub(super) fn no_such_endpoint() -> Failed {
     ))
 }
 
-/// An endpoint that is configured, or is not and has deliveries waiting.
+/// An endpoint that is configured, or is not and has something unsettled.
 pub(super) struct Known {
-    name: EndpointName,
-    pending: u64,
-    configured: bool,
+    pub(super) name: EndpointName,
+    pub(super) tally: EndpointTally,
+    pub(super) configured: bool,
 }
 
-async fn known(parts: &Parts) -> Result<Vec<Known>, Failed> {
-    let pending = parts.store.pending().await?.deliveries;
+/// All of them; those that are not configured any more last.
+pub(super) async fn known(parts: &AdminParts) -> Result<Vec<Known>, StoreError> {
+    let tallies = parts.store.tallies().await?.endpoints;
     let of = |name: &EndpointName| {
-        let found = pending.iter().find(|(other, _)| other == name);
-        found.map_or(0, |(_, number)| *number)
+        let found = tallies.iter().find(|(other, _)| other == name);
+        found.map(|(_, tally)| *tally).unwrap_or_default()
     };
     let routing = parts.routing.load();
     let configured = routing.endpoints().map(|name| Known {
         name: name.clone(),
-        pending: of(name),
+        tally: of(name),
         configured: true,
     });
-    let orphaned = pending
+    let orphaned = tallies
         .iter()
-        .filter(|(name, _)| !routing.knows(name))
-        .map(|(name, number)| Known {
+        .filter(|(name, tally)| !routing.knows(name) && tally.pending + tally.given_up > 0)
+        .map(|(name, tally)| Known {
             name: name.clone(),
-            pending: *number,
+            tally: *tally,
             configured: false,
         });
     Ok(configured.chain(orphaned).collect())
@@ -75,12 +62,12 @@ async fn view(parts: &Parts, one: &Known) -> Result<serde_json::Value, Failed> {
     Ok(views::endpoint(
         &one.name,
         &health,
-        one.pending,
+        one.tally,
         one.configured,
     ))
 }
 
-async fn list(_: Operator, parts: Parts) -> Answer {
+pub(super) async fn list(_: Operator, parts: Parts) -> Answer {
     let mut endpoints = Vec::new();
     for one in known(&parts).await? {
         endpoints.push(view(&parts, &one).await?);
@@ -88,26 +75,26 @@ async fn list(_: Operator, parts: Parts) -> Answer {
     Ok(HttpResponse::Ok().json(json!({ "endpoints": endpoints })))
 }
 
-async fn show(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+pub(super) async fn show(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
     let one = named(&parts, &name).await?;
     Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
 }
 
-async fn pause(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+pub(super) async fn pause(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
     let one = named(&parts, &name).await?;
     parts.store.pause(&one.name, parts.clock.now()).await?;
     tracing::warn!(endpoint = %one.name, "endpoint {} is paused by an operator", one.name);
     Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
 }
 
-async fn resume(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+pub(super) async fn resume(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
     let one = named(&parts, &name).await?;
     parts.store.resume(&one.name).await?;
     tracing::info!(endpoint = %one.name, "endpoint {} is resumed by an operator", one.name);
     Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
 }
 
-async fn test(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+pub(super) async fn test(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
     let one = named(&parts, &name).await?;
     let now = parts.clock.now();
     let (event, routing) = (parts.entropy.event_id(now), parts.routing.load_full());
@@ -126,7 +113,11 @@ fn place(path: web::Path<(String, String)>) -> Result<(EventId, EndpointName), F
     Ok((event, endpoint))
 }
 
-async fn delivery(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+pub(super) async fn delivery(
+    _: Operator,
+    parts: Parts,
+    path: web::Path<(String, String)>,
+) -> Answer {
     let (event, endpoint) = place(path)?;
     let found = parts.store.delivery(event, &endpoint).await?;
     let (event, (delivery, attempts)) = found.ok_or_else(|| refused(Refused::NotThere))?;
@@ -148,7 +139,7 @@ fn refused(why: Refused) -> Failed {
     Failed(Problem::new(status, code, "").detail(why.to_string()))
 }
 
-async fn retry(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+pub(super) async fn retry(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
     let (event, endpoint) = place(path)?;
     let retried = parts
         .store
@@ -157,7 +148,11 @@ async fn retry(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> 
     Ok(HttpResponse::Ok().json(views::delivery(&retried.map_err(refused)?)))
 }
 
-async fn discard(_: Operator, parts: Parts, path: web::Path<(String, String)>) -> Answer {
+pub(super) async fn discard(
+    _: Operator,
+    parts: Parts,
+    path: web::Path<(String, String)>,
+) -> Answer {
     let (event, endpoint) = place(path)?;
     let discarded = parts
         .store

@@ -9,20 +9,10 @@ use serde_json::json;
 use super::api::{Answer, Failed, Parts, body, invalid};
 use super::auth::Operator;
 use super::endpoints::{named, no_such_endpoint};
+use super::query::time;
 use super::views;
 use crate::domain::{EndpointName, EventKind, InvalidId, JobKind, JobOrder, Standing, Timestamp};
 use crate::http::problem::Problem;
-
-/// The routes.
-pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/endpoints/{name}/replay", web::post().to(replay))
-        .route("/endpoints/{name}/retry", web::post().to(retry))
-        .route("/endpoints/{name}/discard", web::post().to(discard))
-        .route("/jobs", web::get().to(list))
-        .route("/jobs/{id}", web::get().to(show))
-        .route("/jobs/{id}/cancel", web::post().to(cancel));
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,16 +25,6 @@ struct JobBody {
     states: Vec<String>,
     #[serde(default)]
     dry_run: bool,
-}
-
-/// A time in RFC 3339.
-fn time(what: &str, text: &str) -> Result<Timestamp, Failed> {
-    let parsed: Option<jiff::Timestamp> = text.parse().ok();
-    let millis = parsed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
-    let error = InvalidId("a time is written as in 2026-11-21T10:00:00Z");
-    millis
-        .map(Timestamp::from_millis)
-        .ok_or_else(|| invalid(what, &error))
 }
 
 fn names<T>(
@@ -97,15 +77,30 @@ fn described(
     })
 }
 
-async fn replay(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+pub(super) async fn replay(
+    _: Operator,
+    parts: Parts,
+    name: web::Path<String>,
+    bytes: web::Bytes,
+) -> Answer {
     ordered(&parts, JobKind::Replay, &name, &bytes).await
 }
 
-async fn retry(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+pub(super) async fn retry(
+    _: Operator,
+    parts: Parts,
+    name: web::Path<String>,
+    bytes: web::Bytes,
+) -> Answer {
     ordered(&parts, JobKind::Retry, &name, &bytes).await
 }
 
-async fn discard(_: Operator, parts: Parts, name: web::Path<String>, bytes: web::Bytes) -> Answer {
+pub(super) async fn discard(
+    _: Operator,
+    parts: Parts,
+    name: web::Path<String>,
+    bytes: web::Bytes,
+) -> Answer {
     ordered(&parts, JobKind::Discard, &name, &bytes).await
 }
 
@@ -128,7 +123,7 @@ async fn ordered(parts: &Parts, kind: JobKind, name: &str, bytes: &web::Bytes) -
     Ok(HttpResponse::Accepted().json(json!({ "total": begun.total, "job": views::job(&begun) })))
 }
 
-async fn list(_: Operator, parts: Parts) -> Answer {
+pub(super) async fn list(_: Operator, parts: Parts) -> Answer {
     let all = parts.store.jobs().await?;
     let newest_first: Vec<_> = all.iter().rev().map(views::job).collect();
     Ok(HttpResponse::Ok().json(json!({ "jobs": newest_first })))
@@ -139,13 +134,13 @@ fn no_such_job() -> Failed {
     Failed(Problem::new(StatusCode::NOT_FOUND, "no_such_job", detail))
 }
 
-async fn show(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+pub(super) async fn show(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
     let all = parts.store.jobs().await?;
     let found = all.iter().find(|job| job.id == *id);
     Ok(HttpResponse::Ok().json(views::job(found.ok_or_else(no_such_job)?)))
 }
 
-async fn cancel(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
+pub(super) async fn cancel(_: Operator, parts: Parts, id: web::Path<u64>) -> Answer {
     let cancelled = parts.store.cancel_job(*id, parts.clock.now()).await?;
     let job = cancelled.ok_or_else(no_such_job)?;
     tracing::info!(job = job.id, "job {} is {}", job.id, job.progress.as_str());

@@ -4,42 +4,12 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     Answer, ApplicationState, Attempt, Breaker, Callback, Delivery, DeliveryState, EndpointName,
-    Event, EventContent, FailureClass, Health, Job, MerchantNo, Routing, Timestamp, UserId,
-    Verification, VerificationState, VerifyPhase,
+    Event, EventContent, FailureClass, Health, Job, MerchantNo, Timestamp, UserId, Verification,
+    VerificationState, VerifyPhase,
 };
 use crate::retention::Swept;
-use crate::store::{Bygone, Pending, QueryRecord, Story};
+use crate::store::{Bygone, EndpointTally, QueryRecord, Story};
 use crate::verify::Applied;
-
-/// A count of work, for whoever wants to know whether anything is stuck.
-pub(super) fn status(
-    pending: &Pending,
-    routing: &Routing,
-    reasons: &[String],
-    now: Timestamp,
-) -> Value {
-    // They are kept until the endpoint returns to the configuration, or an operator discards them.
-    let orphaned: Vec<&str> = pending
-        .deliveries
-        .iter()
-        .map(|(endpoint, _)| endpoint)
-        .filter(|endpoint| !routing.knows(endpoint))
-        .map(EndpointName::as_str)
-        .collect();
-    let deliveries: serde_json::Map<String, Value> = pending
-        .deliveries
-        .iter()
-        .map(|(endpoint, number)| (endpoint.to_string(), json!(number)))
-        .collect();
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "now": now.to_string(),
-        "ready": reasons.is_empty(),
-        "reasons": reasons,
-        "pending": { "verifications": pending.verifications, "deliveries": deliveries },
-        "orphaned": orphaned,
-    })
-}
 
 /// How an application went.
 pub(super) fn applied(applied: &Applied) -> Value {
@@ -178,7 +148,7 @@ pub(super) fn delivery(delivery: &Delivery) -> Value {
     })
 }
 
-fn verification(verification: &Verification) -> Value {
+pub(super) fn verification(verification: &Verification) -> Value {
     let (state, due) = match verification.state {
         VerificationState::Waiting { due } => ("waiting", due),
         VerificationState::Querying { until, .. } => ("querying", until),
@@ -201,13 +171,23 @@ fn millis(took: std::time::Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How an endpoint is.
-pub(super) fn endpoint(name: &EndpointName, health: &Health, pending: u64, known: bool) -> Value {
-    let (state, since) = match (health.paused, health.breaker) {
+/// `up`, `down` or `paused`, and since when.
+pub(super) const fn standing(health: &Health) -> (&'static str, Option<Timestamp>) {
+    match (health.paused, health.breaker) {
         (Some(pause), _) => ("paused", Some(pause.at)),
         (None, Breaker::Open { since, .. }) => ("down", Some(since)),
         (None, Breaker::Fine | Breaker::Shaky { .. }) => ("up", None),
-    };
+    }
+}
+
+/// How an endpoint is.
+pub(super) fn endpoint(
+    name: &EndpointName,
+    health: &Health,
+    tally: EndpointTally,
+    known: bool,
+) -> Value {
+    let (state, since) = standing(health);
     let probe = health.breaker.closed_until().filter(|_| state == "down");
     json!({
         "name": name.as_str(),
@@ -215,7 +195,8 @@ pub(super) fn endpoint(name: &EndpointName, health: &Health, pending: u64, known
         "since": since.map(|at| at.to_string()),
         "pausedBy": health.paused.map(|pause| pause.reason.as_str()),
         "nextProbe": probe.map(|at| at.to_string()),
-        "pending": pending,
+        "pending": tally.pending,
+        "abandoned": tally.given_up,
         "orphaned": !known,
     })
 }

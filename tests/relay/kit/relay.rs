@@ -144,6 +144,19 @@ impl Relay {
         self.running.as_ref().unwrap().metrics().history().minutes()
     }
 
+    /// Where the operators' listener is.
+    pub fn admin_url(&self) -> String {
+        match self.running.as_ref().unwrap().admin_address() {
+            Listen::Tcp(address) => format!("http://{address}"),
+            Listen::Unix(path) => panic!("listens on {}", path.display()),
+        }
+    }
+
+    pub fn admin_token(&self) -> String {
+        let token = self.directory.path().join("data/admin-token");
+        std::fs::read_to_string(token).unwrap().trim().to_owned()
+    }
+
     pub fn store(&self) -> Arc<dyn Store> {
         self.running.as_ref().unwrap().store()
     }
