@@ -33,9 +33,11 @@ use args::{Args, Chosen, Verb};
 use lists::List;
 use output::Output;
 
+use crate::app::BuildError;
 use crate::config::settings::{Config, MerchantSettings};
 use crate::config::{self, Problems};
 use crate::domain::{JobKind, MerchantNo};
+use crate::store::embedded::{MaintenanceError, OpenError};
 
 /// Where the configuration is looked for when `--config` does not say.
 const CONFIG_PLACES: [&str; 2] = ["config.toml", "/etc/vexora-relay/config.toml"];
@@ -200,6 +202,10 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Failed(error)) => {
             output.error(&chain(&error));
+            if is_newer(&error) {
+                output.note(NEWER_HINT);
+                return ExitCode::from(EXIT_CONFIG);
+            }
             ExitCode::FAILURE
         }
         Err(Failure::Said) => ExitCode::FAILURE,
@@ -229,6 +235,18 @@ fn steer(
         watch: chosen.watch,
     };
     jobs::run(file, &asked, output)
+}
+
+/// What to do about a store that a newer version wrote.
+const NEWER_HINT: &str = "  hint: nothing in it was changed; install the newer version again, or restore a backup from before the upgrade into an empty directory";
+
+/// Whether the store is a newer version's: trying again does not help, so systemd must not.
+fn is_newer(error: &anyhow::Error) -> bool {
+    let open = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(BuildError::Store(open)), _) | (_, Some(MaintenanceError::Open(open))) => Some(open),
+        _ => error.downcast_ref::<OpenError>(),
+    };
+    matches!(open, Some(OpenError::Newer { .. }))
 }
 
 /// An error with its causes, on one line each.

@@ -39,6 +39,7 @@ mod tallies;
 mod trust;
 mod txn;
 mod verifying;
+mod version;
 mod watching;
 
 use std::path::PathBuf;

@@ -23,3 +23,4 @@ mod renewal;
 mod serve;
 mod service;
 mod tools;
+mod upgrade;

@@ -20,7 +20,7 @@ use super::machine::Machine;
 use super::outcome::{OpenError, OpenReport, Rebuilt};
 use super::rebuild::{self, NotOpened, SLED};
 use super::trust::{self, Left};
-use super::{images, leases, lock};
+use super::{images, leases, lock, version};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
@@ -43,6 +43,7 @@ pub(super) fn open(
     let path = settings.path.as_path();
     make_directory(path).map_err(|source| unusable(path, source))?;
     let lock = lock::take(path)?;
+    version::refuse_newer(path)?;
     let mut opening = Opening {
         path,
         cache: settings.cache,

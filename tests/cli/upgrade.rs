@@ -1,0 +1,108 @@
+//! Stores of other versions: one of every schema that was released is read and served, a newer one is left alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::kit::{Downstream, Place, Service, config, endpoint, nobody};
+
+const BASE: &str = "http://127.0.0.1:9/japan";
+
+/// Unpacks a store that an earlier version left, as `data` in the place.
+fn unpack(fixture: &Path, place: &Place) {
+    let unpacked = Command::new("tar")
+        .arg("-xzf")
+        .arg(fixture)
+        .arg("-C")
+        .arg(place.path())
+        .status();
+    assert!(unpacked.unwrap().success());
+}
+
+#[test]
+fn a_store_of_every_released_schema_is_whole_and_served() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for schema in 1..=1 {
+        let fixture = fixtures.join(format!("store-schema-{schema}.tar.gz"));
+        let downstream = Downstream::start();
+        let admin = nobody();
+        let text = config(BASE, &endpoint(&downstream.url)).replace(
+            "[admin]\nlisten = \"127.0.0.1:0\"",
+            &format!("[admin]\nlisten = \"{admin}\""),
+        );
+        let place = Place::with(&text);
+        unpack(&fixture, &place);
+        place.run(&["verify-store"]).with(0);
+
+        let mut relay = Service::start(place.command(&["serve"]));
+        assert_eq!(relay.ready()["store_is"], "existing");
+        // What waited goes out, to whom it was meant for.
+        let mut told: Vec<(String, String)> = (0..2)
+            .map(|_| {
+                let said: serde_json::Value =
+                    serde_json::from_slice(&downstream.next().body).unwrap();
+                let word = |of: &serde_json::Value| of.as_str().unwrap().to_owned();
+                (word(&said["data"]["userId"]), word(&said["type"]))
+            })
+            .collect();
+        told.sort();
+        let expected = [("approved", "kyc.approved"), ("rejected", "kyc.rejected")];
+        let expected = expected.map(|(user, kind)| (user.to_owned(), kind.to_owned()));
+        assert_eq!(told, expected, "schema {schema}");
+        let story = place.run(&["status", "waiting"]).with(0).out;
+        assert!(story.contains("callback"), "{story}");
+        assert_eq!(relay.stop(Signal::TERM), Some(0));
+        place.run(&["verify-store"]).with(0);
+    }
+}
+
+/// Every file beneath, but for the lock, which says who looked last.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if !path.ends_with("lock") {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+/// Has a checkpoint or a segment say that its records are of the schema after ours.
+fn make_newer(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[12..16].copy_from_slice(&2_u32.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..32]);
+    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let fixture =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-schema-1.tar.gz");
+    for newer in ["checkpoints", "journal"] {
+        let place = Place::with(&config(BASE, ""));
+        unpack(&fixture, &place);
+        let data = place.path().join("data");
+        for entry in std::fs::read_dir(data.join(newer)).unwrap() {
+            make_newer(&entry.unwrap().path());
+        }
+        let before = contents(&data);
+        for verb in ["serve", "compact"] {
+            let ended = place.run(&[verb]).with(78);
+            let said = "has schema 2, this version knows up to 1";
+            assert!(ended.err.contains(said), "{newer}, {verb}: {}", ended.err);
+            assert!(
+                ended.err.contains("hint: "),
+                "{newer}, {verb}: {}",
+                ended.err
+            );
+        }
+        assert_eq!(contents(&data), before, "{newer}: something was changed");
+    }
+}
