@@ -69,7 +69,10 @@ pub(super) async fn answer(
     // The server limits the time for the headers of a connection's first request only. So only who is known gets
     // to make a second one; all others would be free to begin it and never end.
     let upgrade = req.head().upgrade();
-    response.headers_mut().insert(X_REQUEST_ID, id.header());
+    // Of what is not there every answer is the same, down to its headers: an id of ours would tell them apart.
+    if id.is_given() || response.status() != StatusCode::NOT_FOUND {
+        response.headers_mut().insert(X_REQUEST_ID, id.header());
+    }
     reply(response, payload, keep && !upgrade)
 }
 

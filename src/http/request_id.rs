@@ -14,14 +14,20 @@ const LONGEST: usize = 128;
 
 /// The id of a request.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(HeaderValue);
+pub(super) struct RequestId {
+    value: HeaderValue,
+    is_given: bool,
+}
 
 impl RequestId {
     /// The client's own, if it sent one that can be used; else one made of `bits`.
     pub(super) fn of(req: &HttpRequest, bits: impl FnOnce() -> u128) -> Self {
         let mut given = req.headers().get_all(X_REQUEST_ID);
         match (given.next(), given.next()) {
-            (Some(one), None) if is_usable(one) => Self(one.clone()),
+            (Some(one), None) if is_usable(one) => Self {
+                value: one.clone(),
+                is_given: true,
+            },
             _ => Self::made(bits()),
         }
     }
@@ -29,17 +35,26 @@ impl RequestId {
     fn made(bits: u128) -> Self {
         let text = format!("{bits:032x}");
         // Digits are always a header's value.
-        Self(HeaderValue::try_from(text).unwrap_or_else(|_never| HeaderValue::from_static("0")))
+        let value = HeaderValue::try_from(text);
+        Self {
+            value: value.unwrap_or_else(|_never| HeaderValue::from_static("0")),
+            is_given: false,
+        }
     }
 
     /// As it stands in the log.
     pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        self.value.to_str().unwrap_or_default()
     }
 
     /// As it stands in the answer.
     pub(super) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.value.clone()
+    }
+
+    /// Whether the client chose it.
+    pub(super) const fn is_given(&self) -> bool {
+        self.is_given
     }
 }
 
