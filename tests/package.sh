@@ -78,6 +78,45 @@ inside systemctl enable vexora-relay.service vexora-relay.socket
 there "$wants"
 inside man -w vexora-relay-serve >/dev/null 2>&1 || echo "(no man here to find the pages with)"
 
+echo "the commands of docs/production.md:"
+# A production host's name for the package, and no service manager: where the page starts the service, it is started so.
+cp "$root/tmp/first.deb" "$root/root/$(basename "${packages[0]}")"
+rm -r "${root:?}$secrets"/*
+echo s3cr3t >"$root$secrets/app-secret"
+serve() {
+    mkdir -p "$root/run/credentials/vexora-relay.service"
+    cp "$root$secrets"/* "$root/run/credentials/vexora-relay.service"
+    chroot "$root" env -i PATH=/usr/bin:/bin vexora-relay serve --config "$config" 2>"$scratch/serving.log" </dev/null &
+    relay=$!
+    until grep -q '" *vexora-relay .* ready' "$scratch/serving.log"; do
+        kill -0 "$relay" 2>/dev/null || { cat "$scratch/serving.log"; failed "it does not serve"; }
+    done
+}
+relay='' ran=0
+while IFS=$'\t' read -r how file; do
+    case $how in
+    runs) ;;
+    "runs beside the service") [[ -n $relay ]] || serve ;;
+    "does not run on a build machine: "?*) continue ;;
+    *) failed "a block of commands of docs/production.md does not say whether it runs: $how" ;;
+    esac
+    sed 's/^/    /' "$file"
+    cp "$file" "$root/tmp/block"
+    inside bash -euo pipefail -c 'cd /root; . /tmp/block' || failed "these commands"
+    ran=$((ran + 1))
+done < <(awk -v at="$scratch/block" '
+    /^<!-- .* -->$/ { how = substr($0, 6, length($0) - 9); next }
+    /^```sh$/ { n++; file = at n; printf "" > file; inside = 1; next }
+    inside && /^```$/ { inside = 0; close(file); print (how == "" ? "nothing" : how) "\t" file; how = ""; next }
+    inside { print > file; next }
+    NF { how = "" }
+' docs/production.md)
+[[ -n $relay && $ran -ge 7 ]] || failed "only $ran blocks of commands of docs/production.md ran"
+kill -TERM "$relay"
+wait "$relay" || failed "it did not stop well"
+there /var/backups/vexora-relay-"$(date +%F)"
+rm -r "${root:?}/run/credentials" "${root:?}/var/lib/vexora-relay"
+
 echo "upgrade:"
 echo "# ours" >>"$root$config"
 mkdir -p -m 0700 "$root$state"
