@@ -83,6 +83,8 @@ echo "the commands of docs/production.md:"
 cp "$root/tmp/first.deb" "$root/root/$(basename "${packages[0]}")"
 rm -r "${root:?}$secrets"/*
 echo s3cr3t >"$root$secrets/app-secret"
+# Nothing leaves this machine.
+sed -i 's#https://sandbox-api.vexora.com/japan#http://127.0.0.1:9/japan#; s#https://ledger.example.com/#http://127.0.0.1:9/#' "$root$config"
 serve() {
     mkdir -p "$root/run/credentials/vexora-relay.service"
     cp "$root$secrets"/* "$root/run/credentials/vexora-relay.service"
