@@ -4,9 +4,10 @@
 //! cargo bench --bench relay                                    # all parts
 //! cargo bench --bench relay -- --quick accepts cost            # some, shorter
 //! cargo bench --bench relay -- waiting --backlog 1000000
+//! cargo bench --bench relay -- soak --soak 10m                 # only when it is named
 //! ```
 //!
-//! Parts: `accepts`, `latency`, `deliveries`, `waiting`, `cost`. Everything runs on loopback. The relay is the real
+//! Parts: `accepts`, `latency`, `deliveries`, `waiting`, `cost`, `flood`, `isolation`, `soak`, `pages`. Everything runs on loopback. The relay is the real
 //! binary in a process of its own with its default configuration but for the limits of rate, which are off where they
 //! would be what is measured; the load, the provider and the receivers share its processors.
 
@@ -19,6 +20,8 @@
 
 #[path = "relay/accepts.rs"]
 mod accepts;
+#[path = "relay/asking.rs"]
+mod asking;
 #[path = "relay/bare.rs"]
 mod bare;
 #[path = "relay/cost.rs"]
@@ -27,16 +30,26 @@ mod cost;
 mod deliveries;
 #[path = "relay/filling.rs"]
 mod filling;
+#[path = "relay/flood.rs"]
+mod flood;
+#[path = "relay/hostile.rs"]
+mod hostile;
+#[path = "relay/isolation.rs"]
+mod isolation;
 #[path = "relay/latency.rs"]
 mod latency;
 #[path = "relay/load.rs"]
 mod load;
 #[path = "relay/machine.rs"]
 mod machine;
+#[path = "relay/pages.rs"]
+mod pages;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/receiver.rs"]
 mod receiver;
+#[path = "relay/soak.rs"]
+mod soak;
 #[path = "relay/waiting.rs"]
 mod waiting;
 
@@ -50,15 +63,18 @@ const APP_SECRET: &str = "bench-app-secret";
 /// What to measure, and for how long.
 #[derive(Clone, Debug, Parser)]
 struct Wanted {
-    /// Parts; none: all
-    #[arg(value_parser = ["accepts", "latency", "deliveries", "waiting", "cost"])]
+    /// Parts; none: all but the soak
+    #[arg(value_parser = ["accepts", "latency", "deliveries", "waiting", "cost", "flood", "isolation", "soak", "pages"])]
     parts: Vec<String>,
     /// A second for each figure instead of five
     #[arg(long)]
     quick: bool,
-    /// Deliveries that wait in the part `waiting`
+    /// Deliveries that wait in the parts `waiting` and `pages`
     #[arg(long, default_value_t = 1_000_000)]
     backlog: usize,
+    /// How long callbacks come in the part `soak` [default: 10m, 60s with --quick]
+    #[arg(long, value_parser = humantime::parse_duration)]
+    soak: Option<Duration>,
     /// Serve as the bare handler on a free port, for ourselves
     #[arg(long, hide = true)]
     bare: bool,
@@ -70,6 +86,11 @@ struct Wanted {
 impl Wanted {
     fn part(&self, name: &str) -> bool {
         self.parts.is_empty() || self.parts.iter().any(|part| part == name)
+    }
+
+    fn soak_length(&self) -> Duration {
+        let usual = Duration::from_secs(if self.quick { 60 } else { 600 });
+        self.soak.unwrap_or(usual)
     }
 
     /// How long one figure is taken.
@@ -102,8 +123,20 @@ fn main() -> anyhow::Result<()> {
         if wanted.part("cost") {
             cost::run(&wanted).await?;
         }
+        if wanted.part("flood") {
+            flood::run(&wanted).await?;
+        }
+        if wanted.part("isolation") {
+            isolation::run(&wanted).await?;
+        }
+        if wanted.parts.iter().any(|part| part == "soak") {
+            soak::run(&wanted).await?;
+        }
         if wanted.part("waiting") {
             waiting::run(&wanted).await?;
+        }
+        if wanted.part("pages") {
+            pages::run(&wanted).await?;
         }
         anyhow::Ok(())
     })?;

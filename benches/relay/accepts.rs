@@ -29,6 +29,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
             provider: sandbox.base_url(),
             query_rate: "20/s",
             endpoints: vec![],
+            ..Setup::default()
         })?;
         let relay = place.start()?;
         saturate(relay.callbacks, connections, length / 5).await?;

@@ -17,6 +17,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         provider: sandbox.base_url(),
         query_rate: "off",
         endpoints: vec![("healthy", receiver.url(), 8)],
+        ..Setup::default()
     })?;
     let relay = place.start()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -50,6 +51,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         provider: sandbox.base_url(),
         query_rate: "20/s",
         endpoints: vec![],
+        ..Setup::default()
     })?;
     let relay = place.start()?;
     let before = relay.cpu();

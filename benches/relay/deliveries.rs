@@ -25,6 +25,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
             provider: "http://127.0.0.1:1".into(),
             query_rate: "off",
             endpoints: vec![("healthy", receiver.url(), concurrency)],
+            ..Setup::default()
         })?;
         filling::fill(place.data(), "healthy", number).await?;
         let relay = place.start()?;
@@ -32,7 +33,9 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         let mut last = None;
         for _ in 0..number {
             let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
-            last = arrival.context("a delivery never came")?;
+            last = arrival
+                .context("a delivery never came")?
+                .map(|arrival| arrival.at);
             first = first.or(last);
         }
         relay.kill();

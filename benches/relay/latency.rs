@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use vexora_relay::domain::{Secret, Status};
 use vexora_relay::sandbox::{Sandbox, SandboxConfig};
 
-use super::load::{Connection, Times, callback, serial, user};
+use super::load::{Connection, Times, callback_to, serial, user};
 use super::machine::{heading, ms, row};
 use super::process::{Place, Relay, Setup};
 use super::receiver::Receiver;
@@ -32,6 +32,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         provider: sandbox.base_url(),
         query_rate: "off",
         endpoints: vec![("healthy", receiver.url(), 8)],
+        ..Setup::default()
     })?;
     let relay = place.start()?;
     heading(
@@ -60,6 +61,7 @@ pub fn say(load: &str, rate: f64, times: &Times) {
 /// One callback and its webhook.
 async fn one(
     connection: &mut Connection,
+    path: &str,
     sandbox: &Sandbox,
     receiver: &Receiver,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<Duration>> + use<>> {
@@ -71,7 +73,7 @@ async fn one(
         None,
     );
     let arrival = receiver.expect(serial);
-    let request = callback(serial);
+    let request = callback_to(path, serial);
     let sent = Instant::now();
     connection.post(&request).await?;
     Ok(async move {
@@ -95,6 +97,7 @@ pub async fn at_rate(
     for index in 0..u32::try_from(CONNECTIONS)? {
         let mut connection = Connection::open(relay.callbacks).await?;
         let (sandbox, receiver) = (Arc::clone(sandbox), Arc::clone(receiver));
+        let path = relay.path.clone();
         tasks.spawn(async move {
             let first = tokio::time::Instant::from_std(began) + gap * index;
             let every = gap * u32::try_from(CONNECTIONS)?;
@@ -102,7 +105,7 @@ pub async fn at_rate(
             let mut webhooks = JoinSet::new();
             while began.elapsed() < length {
                 ticks.tick().await;
-                webhooks.spawn(one(&mut connection, &sandbox, &receiver).await?);
+                webhooks.spawn(one(&mut connection, &path, &sandbox, &receiver).await?);
             }
             gather(webhooks).await
         });
@@ -128,10 +131,15 @@ pub async fn saturated(
     for _ in 0..under_way {
         let mut connection = Connection::open(relay.callbacks).await?;
         let (sandbox, receiver) = (Arc::clone(sandbox), Arc::clone(receiver));
+        let path = relay.path.clone();
         tasks.spawn(async move {
             let mut times = Vec::new();
             while began.elapsed() < length {
-                times.push(one(&mut connection, &sandbox, &receiver).await?.await?);
+                times.push(
+                    one(&mut connection, &path, &sandbox, &receiver)
+                        .await?
+                        .await?,
+                );
             }
             anyhow::Ok(times)
         });

@@ -51,6 +51,11 @@ pub fn user(serial: u64) -> String {
 
 /// The whole request of a callback about a user, as the provider writes it.
 pub fn callback(serial: u64) -> Vec<u8> {
+    callback_to(&format!("/callback/{MERCHANT}"), serial)
+}
+
+/// The same to another path.
+pub fn callback_to(path: &str, serial: u64) -> Vec<u8> {
     let user = user(serial);
     let fields = [
         ("authenticationStatus", "2"),
@@ -61,11 +66,24 @@ pub fn callback(serial: u64) -> Vec<u8> {
     let body = format!(
         r#"{{"userId":"{user}","authenticationStatus":"2","timestamp":"1732988442913","sign":"{sign}"}}"#
     );
+    post_request(path, &body)
+}
+
+/// A whole request with a JSON body.
+pub fn post_request(path: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST /callback/{MERCHANT} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()
+}
+
+/// What was answered.
+pub struct Answer {
+    pub status: u16,
+    /// The connection ends with it.
+    pub closes: bool,
+    pub body: Vec<u8>,
 }
 
 /// One connection.
@@ -102,6 +120,35 @@ impl Connection {
         );
         Ok(())
     }
+
+    /// Sends a request and takes whatever is answered.
+    pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        self.stream.write_all(request).await?;
+        self.answer.clear();
+        loop {
+            if let Some(answer) = whole(&self.answer) {
+                return Ok(answer);
+            }
+            let read = self.stream.read_buf(&mut self.answer).await?;
+            ensure!(read > 0, "closed before the answer was whole");
+        }
+    }
+}
+
+/// An answer, once all of it is there: the relay says of each how long it is.
+fn whole(bytes: &[u8]) -> Option<Answer> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(bytes.get(..head)?)
+        .ok()?
+        .to_ascii_lowercase();
+    let field = |name: &str| Some(text.split_once(name)?.1.split_once("\r\n")?.0);
+    let length: usize = field("\r\ncontent-length: ").unwrap_or("0").parse().ok()?;
+    let body = bytes.get(head..head + length)?.to_vec();
+    Some(Answer {
+        status: text.split(' ').nth(1)?.parse().ok()?,
+        closes: field("\r\nconnection: ") == Some("close"),
+        body,
+    })
 }
 
 /// Posts from so many connections, each as soon as its last was answered, for so long.
@@ -132,4 +179,38 @@ pub async fn saturate(
     let elapsed = began.elapsed();
     let times = Times::new(all);
     Ok((times.count() as f64 / elapsed.as_secs_f64(), times))
+}
+
+/// Posts at an even rate from a few connections, each callback at its instant whatever became of those before; times
+/// are from that instant on.
+pub async fn steady(
+    to: SocketAddr,
+    path: &str,
+    rate: u32,
+    length: Duration,
+) -> anyhow::Result<Times> {
+    const CONNECTIONS: u32 = 16;
+    let gap = Duration::from_secs(1) / rate;
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for index in 0..CONNECTIONS {
+        let path = path.to_owned();
+        tasks.spawn(async move {
+            let mut connection = Connection::open(to).await?;
+            let mut times = Vec::new();
+            let mut due = gap * index;
+            while due < length {
+                tokio::time::sleep_until((began + due).into()).await;
+                connection.post(&callback_to(&path, serial())).await?;
+                times.push(began.elapsed().saturating_sub(due));
+                due += gap * CONNECTIONS;
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(times) = tasks.join_next().await {
+        all.extend(times?.context("a connection failed")?);
+    }
+    Ok(Times::new(all))
 }

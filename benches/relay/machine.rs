@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Linux counts CPU time in these: `USER_HZ` is 100 on every architecture there is.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Bytes in a MiB.
+pub const MIB: f64 = 1_048_576.0;
+
 /// Processor, number, memory, kernel.
 pub fn describe() -> String {
     let field = |file: &str, name: &str| {

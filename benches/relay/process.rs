@@ -11,6 +11,12 @@ use vexora_relay::signing::webhook::WebhookKey;
 
 use super::{APP_SECRET, MERCHANT, machine};
 
+/// Of the admin API.
+pub const ADMIN_TOKEN: &str = "bench-admin-token-0123456789abcdef";
+
+/// Of the path of callbacks, where there is one.
+pub const CALLBACK_TOKEN: &str = "bench-callback-token-0123456789abcdef";
+
 /// What differs between the parts.
 pub struct Setup {
     pub provider: String,
@@ -18,10 +24,36 @@ pub struct Setup {
     pub query_rate: &'static str,
     /// Name, address and concurrency.
     pub endpoints: Vec<(&'static str, String, usize)>,
+    /// So many endpoints more at which nobody listens.
+    pub dead: usize,
+    /// Callbacks need the token in their path.
+    pub token: bool,
+    /// More lines for `[delivery]`.
+    pub delivery: &'static str,
 }
 
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            provider: String::new(),
+            query_rate: "off",
+            endpoints: vec![],
+            dead: 0,
+            token: false,
+            delivery: "",
+        }
+    }
+}
+
+/// Nobody listens on this port: a connection is refused at once, which is the dead endpoint that costs most.
+pub const DEAD: &str = "http://127.0.0.1:1/hooks";
+
 /// A data directory beside its configuration.
-pub struct Place(tempfile::TempDir);
+pub struct Place {
+    directory: tempfile::TempDir,
+    /// Where callbacks go.
+    path: String,
+}
 
 impl Place {
     pub fn new(setup: &Setup) -> anyhow::Result<Self> {
@@ -33,12 +65,15 @@ impl Place {
             rate_limit = "off"
             [admin]
             listen = "127.0.0.1:0"
+            token = "{ADMIN_TOKEN}"
             [store]
             path = {path:?}
             [vexora]
             base_url = "{provider}"
             rate_limit = "{rate}"
             max_in_flight = 32
+            [delivery]
+            {delivery}
             [[merchant]]
             merchant_no = "{MERCHANT}"
             app_secret = "{APP_SECRET}"
@@ -46,25 +81,37 @@ impl Place {
             path = directory.path().join("data").display().to_string(),
             provider = setup.provider,
             rate = setup.query_rate,
+            delivery = setup.delivery,
         );
+        let mut callbacks = format!("/callback/{MERCHANT}");
+        if setup.token {
+            text.push_str(&format!("callback_token = \"{CALLBACK_TOKEN}\"\n"));
+            callbacks.push_str(&format!("/{CALLBACK_TOKEN}"));
+        }
         let secret = WebhookKey::symmetric_text(&[7; 32]);
-        for (name, url, concurrency) in &setup.endpoints {
+        let dead = (0..setup.dead).map(|index| (format!("dead-{index}"), DEAD.to_owned(), 8));
+        let named = setup.endpoints.iter().cloned();
+        let named = named.map(|(name, url, concurrency)| (name.to_owned(), url, concurrency));
+        for (name, url, concurrency) in named.chain(dead) {
             text.push_str(&format!(
                 "[[endpoint]]\nname = \"{name}\"\nurl = \"{url}\"\nsecret = \"{secret}\"\nconcurrency = {concurrency}\n"
             ));
         }
         std::fs::write(directory.path().join("config.toml"), text)?;
-        Ok(Self(directory))
+        Ok(Self {
+            directory,
+            path: callbacks,
+        })
     }
 
     pub fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.directory.path().join("data")
     }
 
     pub fn start(&self) -> anyhow::Result<Relay> {
-        let config = self.0.path().join("config.toml");
+        let config = self.directory.path().join("config.toml");
         // Waiting for it must not stop the receivers and the provider.
-        tokio::task::block_in_place(|| Relay::start(&config))
+        tokio::task::block_in_place(|| Relay::start(&config, &self.path))
     }
 }
 
@@ -83,12 +130,15 @@ impl Drop for Killed {
 pub struct Relay {
     child: Killed,
     pub callbacks: SocketAddr,
+    /// The path of callbacks.
+    pub path: String,
+    pub admin: SocketAddr,
     /// From the start of the process to its saying that it is ready.
     pub started_in: Duration,
 }
 
 impl Relay {
-    fn start(config: &Path) -> anyhow::Result<Self> {
+    fn start(config: &Path, path: &str) -> anyhow::Result<Self> {
         let began = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_vexora-relay"))
             .arg("serve")
@@ -101,14 +151,14 @@ impl Relay {
         let stderr = child.0.stderr.take().context("piped")?;
         let mut log = BufReader::with_capacity(1 << 16, stderr);
         let mut said = String::new();
-        let callbacks = loop {
+        let (callbacks, admin) = loop {
             let mut line = String::new();
             anyhow::ensure!(log.read_line(&mut line)? > 0, "it ended: {said}");
             said.push_str(&line);
             let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            let address = line.get("callbacks").and_then(|value| value.as_str());
-            if let Some(address) = address.and_then(|url| url.strip_prefix("http://")) {
-                break address.parse()?;
+            let address = |of: &str| line.get(of)?.as_str()?.strip_prefix("http://");
+            if let Some(both) = address("callbacks").zip(address("admin")) {
+                break (both.0.parse()?, both.1.parse()?);
             }
         };
         let started_in = began.elapsed();
@@ -120,6 +170,8 @@ impl Relay {
         Ok(Self {
             child,
             callbacks,
+            path: path.to_owned(),
+            admin,
             started_in,
         })
     }

@@ -6,12 +6,9 @@ use std::time::Instant;
 use super::latency::{at_rate, sandbox};
 use super::load::{Times, saturate};
 use super::machine::{heading, ms, row, size};
-use super::process::{Place, Relay, Setup};
+use super::process::{DEAD, Place, Relay, Setup};
 use super::receiver::Receiver;
 use super::{Wanted, filling};
-
-/// Nobody listens on this port: a connection is refused at once, which is the dead endpoint that costs most.
-const DEAD: &str = "http://127.0.0.1:1/hooks";
 
 struct Figures {
     accepts: (f64, Times),
@@ -26,6 +23,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         provider: sandbox.base_url(),
         query_rate: "off",
         endpoints: vec![("dead", DEAD.to_owned(), 8), ("healthy", receiver.url(), 8)],
+        ..Setup::default()
     };
     heading(
         "Deliveries that wait for a dead endpoint",
