@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::FdFlags;
 use rustix::process::Signal;
 
-use super::kit::{MERCHANT, Place, Service, config, nobody};
+use super::kit::{MERCHANT, Place, Service, config};
 
 const BASE: &str = "http://127.0.0.1:9/japan";
 
@@ -27,6 +27,12 @@ fn has_socket_activate() -> bool {
         println!("SKIPPED: systemd-socket-activate is not here (Debian: systemd)");
     }
     found
+}
+
+/// An address on which nobody listens, and which no connection of other tests takes for its own end.
+fn free() -> String {
+    let socket = TcpListener::bind("127.0.77.1:0").unwrap();
+    socket.local_addr().unwrap().to_string()
 }
 
 fn get(mut stream: impl Read + Write, path: &str) -> String {
@@ -45,8 +51,8 @@ fn systemd_hands_over_both_sockets_whatever_their_order_tcp_and_unix() {
     // Each time the admin socket is the first of the two, so that the order alone would be wrong.
     let place = Place::with(&config(BASE, ""));
     let unix = place.path().join("admin.sock");
-    for admin in [nobody(), unix.display().to_string()] {
-        let callbacks = nobody();
+    for admin in [free(), unix.display().to_string()] {
+        let callbacks = free();
         let mut command = Command::new("systemd-socket-activate");
         command
             .args(["-l", &admin, "-l", &callbacks, "--fdname=admin:callbacks"])
