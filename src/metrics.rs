@@ -30,7 +30,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use commits::CommitMetrics;
 pub use history::{Backlog, History, Minute, Percentiles};
 pub use reading::{EndpointReading, LaneReading, REASONS, Reading, StoreReading};
-pub use stages::{DeliverMetrics, REFUSALS, VerifyMetrics};
+pub use stages::{DeliverMetrics, REFUSALS, Tries, VerifyMetrics};
 
 use self::labels::{OfMerchantSign, OfOutcome};
 use self::stages::{CallbackMetrics, DeliverFamilies, SignMetrics, VerifyFamilies};
@@ -190,6 +190,12 @@ impl Metrics {
         self.deliver.of(endpoint)
     }
 
+    /// How attempts at an endpoint went since the process began.
+    #[must_use]
+    pub fn tries(&self, endpoint: &EndpointName) -> Tries {
+        self.deliver.tries(endpoint)
+    }
+
     /// The last day.
     #[must_use]
     pub const fn history(&self) -> &History {
@@ -241,6 +247,12 @@ impl Metrics {
     /// Whether the provider's breaker is open for a merchant.
     pub fn provider_is_down(&self, merchant: &MerchantNo, down: bool) {
         self.verify.provider_is_down(merchant, down);
+    }
+
+    /// Whether it was last said to be open.
+    #[must_use]
+    pub fn is_provider_down(&self, merchant: &MerchantNo) -> bool {
+        self.verify.is_provider_down(merchant)
     }
 
     /// A merchant is not asked about any more, or by somebody new.

@@ -31,6 +31,7 @@ use receiver::{Heard, Receiver};
 const MERCHANT: &str = "1027749636";
 const APP_SECRET: &str = "demo-app-secret";
 const TOKEN: &str = "demo-callback-token";
+const ADMIN_TOKEN: &str = "demo-admin-token";
 
 /// The name that all three apply with, in katakana as the provider wants it.
 const FURIGANA: &str = "ヤマダ タロウ";
@@ -131,7 +132,7 @@ fn relay_config(
         public_url = "{public_url}"
         [admin]
         listen = "127.0.0.1:0"
-        token = "demo-admin-token"
+        token = "{ADMIN_TOKEN}"
         [store]
         path = {path:?}
         min_free = "1MiB"
@@ -287,7 +288,7 @@ fn say_where(
     output.line(&format!("simulated Vexora  {}", sandbox.base_url()));
     output.line(&format!("relay, callbacks  {callback_url}"));
     output.line(&format!(
-        "relay, admin      {}",
+        "relay, dashboard  {}/ (sign in with {ADMIN_TOKEN})",
         shown(relay.admin_address(), false)
     ));
     output.line(&format!("receiver          {}", receiver.url()));
@@ -307,7 +308,11 @@ fn say_how_to_play(sandbox: &Sandbox, relay: &Running, callback_url: &str, outpu
         sandbox.control_url()
     ));
     output.line(&format!(
-        "and whether the relay is ready: curl {}/readyz",
+        "read each user's story in the dashboard, {}/, signed in with {ADMIN_TOKEN},",
+        shown(relay.admin_address(), false)
+    ));
+    output.line(&format!(
+        "and ask whether the relay is ready: curl {}/readyz",
         shown(relay.admin_address(), false)
     ));
 }

@@ -7,6 +7,7 @@ mod api;
 mod attention;
 mod auth;
 mod copies;
+mod dashboard;
 mod endpoints;
 mod guard;
 mod jobs;
@@ -145,15 +146,18 @@ impl AdminListener {
     pub fn run(self) -> Result<Server, BindError> {
         let parts = web::Data::from(self.parts);
         let guard = web::Data::new(Guard::default());
+        let sessions = web::Data::new(dashboard::Sessions::default());
         let server = HttpServer::new(move || {
             let bad_path = |_, _: &_| routes::bad_path().into();
             App::new()
                 .app_data(parts.clone())
                 .app_data(guard.clone())
+                .app_data(sessions.clone())
                 .app_data(web::PayloadConfig::new(MAX_BODY))
                 .app_data(web::PathConfig::default().error_handler(bad_path))
                 .wrap(from_fn(request_id::around))
                 .configure(routes::configure)
+                .configure(dashboard::routes)
                 .default_service(web::to(not_found))
         })
         .workers(1)

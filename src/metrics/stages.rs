@@ -201,6 +201,12 @@ impl VerifyFamilies {
         gauge.set(i64::from(down));
     }
 
+    pub(super) fn is_provider_down(&self, merchant: &MerchantNo) -> bool {
+        let merchant = merchant.into();
+        let gauge = self.down.get(&OfMerchant { merchant });
+        gauge.is_some_and(|gauge| gauge.get() > 0)
+    }
+
     pub(super) fn forget_provider(&self, merchant: &MerchantNo) {
         let merchant = merchant.into();
         self.down.remove(&OfMerchant { merchant });
@@ -248,6 +254,15 @@ impl VerifyMetrics {
     }
 }
 
+/// Attempts at an endpoint since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Those that it took.
+    pub good: u64,
+    /// Those that failed.
+    pub bad: u64,
+}
+
 /// The deliver stage, over all endpoints.
 #[derive(Debug)]
 pub(super) struct DeliverFamilies {
@@ -288,6 +303,24 @@ impl DeliverFamilies {
             families.latency.clone(),
         );
         families
+    }
+
+    /// How attempts went at an endpoint. One that was never tried gets no series by being asked about.
+    pub(super) fn tries(&self, endpoint: &EndpointName) -> Tries {
+        let count = |outcome| {
+            let of = OfEndpointOutcome {
+                endpoint: endpoint.into(),
+                outcome,
+            };
+            self.attempts.get(&of).map_or(0, |counter| counter.get())
+        };
+        Tries {
+            good: count("delivered"),
+            bad: FailureClass::ALL
+                .iter()
+                .map(|class| count(class.as_str()))
+                .sum(),
+        }
     }
 
     pub(super) fn of(&self, endpoint: &EndpointName) -> DeliverMetrics {

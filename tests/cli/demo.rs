@@ -1,5 +1,7 @@
 //! `demo`: the round trip with nothing but the binary.
 
+use std::io::{Read as _, Write as _};
+
 use rustix::process::Signal;
 
 use super::kit::{Place, Service};
@@ -39,5 +41,16 @@ fn without_once_it_stays_up_until_it_is_told_to_stop() {
     let place = Place::with("");
     let mut demo = Service::start_reading_stdout(place.command(&["demo"]));
     demo.wait_for(|line| line.contains("still up").then_some(()));
+    let url = demo.wait_for(|line| {
+        let (_, rest) = line.split_once("dashboard, http://")?;
+        assert!(rest.ends_with("/, signed in with demo-admin-token,"));
+        rest.split('/').next().map(str::to_owned)
+    });
+    let mut stream = std::net::TcpStream::connect(url).unwrap();
+    let asked = b"GET / HTTP/1.1\r\nhost: demo\r\nconnection: close\r\n\r\n";
+    stream.write_all(asked).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("location: /sign-in"), "{answer}");
     assert_eq!(demo.stop(Signal::INT), Some(0), "{:?}", demo.said);
 }

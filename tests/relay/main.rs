@@ -15,6 +15,7 @@ mod admin;
 mod breaker;
 mod bulk;
 mod crash;
+mod dashboard;
 mod failures;
 mod formats;
 mod health;

@@ -8,7 +8,7 @@ use super::api::{Answer, Failed, Parts, invalid};
 use super::auth::Operator;
 use super::query::Query;
 use super::rows;
-use crate::domain::{CallbackId, EventId, EventKind};
+use crate::domain::{Callback, CallbackId, EventId, EventKind, UserId};
 use crate::http::problem::Problem;
 use crate::receive::body;
 use crate::store::{CallbackState, DeliveryFilter, DeliveryStand};
@@ -39,14 +39,17 @@ pub(super) async fn callback(_: Operator, parts: Parts, id: web::Path<String>) -
     Ok(HttpResponse::Ok().json(rows::whole_callback(&callback)))
 }
 
+/// Whom a callback speaks of, read as this version reads it.
+pub(super) fn user_in(callback: &Callback) -> Option<UserId> {
+    let (user, arrival) = (callback.user.clone(), &callback.arrival);
+    user.or_else(|| body::read(&arrival.body, arrival.query.as_deref()).user)
+}
+
 /// Reads a callback again, as this version reads it, and asks about its user.
 pub(super) async fn reprocess(_: Operator, parts: Parts, id: web::Path<String>) -> Answer {
     let found = parts.store.callback(callback_id(&id)?).await?;
     let callback = found.ok_or_else(no_such_callback)?;
-    let arrival = &callback.arrival;
-    let user = callback.user.clone();
-    let user = user.or_else(|| body::read(&arrival.body, arrival.query.as_deref()).user);
-    let Some(user) = user else {
+    let Some(user) = user_in(&callback) else {
         let detail = "no user id is found in it, now as then; read it with GET and have the user asked about by POST /api/v1/users/{merchant}/{user}/verify";
         let problem = Problem::new(StatusCode::CONFLICT, "still_unrecognized", detail);
         return Err(Failed(problem));

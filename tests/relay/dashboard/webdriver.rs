@@ -1,0 +1,233 @@
+//! A real browser: headless Chromium, driven over the WebDriver protocol. The protocol is JSON over HTTP, and the little
+//! of it that is needed is here.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use crate::kit::in_time;
+
+/// As the protocol names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// The driver's process, which ends with it.
+struct Driver {
+    child: Child,
+    port: u16,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Driver {
+    /// `None`: there is none on this machine.
+    fn start() -> Option<Self> {
+        let mut child = Command::new("chromedriver")
+            .args(["--port=0", "--log-level=SEVERE"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.find_map(|line| {
+            let line = line.unwrap();
+            let (_, rest) = line.split_once("successfully on port ")?;
+            rest.trim_end_matches('.').parse().ok()
+        });
+        let port = port.expect("chromedriver says its port");
+        // What else it says is nobody's business, but somebody must read it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self { child, port })
+    }
+}
+
+/// A browser with a window.
+pub struct Browser {
+    client: reqwest::Client,
+    session: String,
+    at: String,
+    _profile: tempfile::TempDir,
+    _driver: Driver,
+}
+
+/// Past the capture of output: whoever runs the tests is to know what was not looked at.
+fn skipped() {
+    let text = "SKIPPED: no browser looked at the dashboard: there is no chromedriver (Debian: chromium-driver)\n";
+    std::io::stderr().write_all(text.as_bytes()).unwrap();
+}
+
+/// `None`, and said so: there is no browser here.
+pub async fn browser(scripts: bool) -> Option<Browser> {
+    let Some(driver) = tokio::task::spawn_blocking(Driver::start).await.unwrap() else {
+        skipped();
+        return None;
+    };
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let profile = tempfile::tempdir().unwrap();
+    let root = format!("--user-data-dir={}", profile.path().display());
+    let mut args = vec![
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,900",
+        &root,
+    ];
+    // Chromium's own sandbox does not work for root, as whom CI runs.
+    args.push("--no-sandbox");
+    let wanted = json!({"capabilities": {"alwaysMatch": {
+        "browserName": "chrome",
+        "goog:chromeOptions": {
+            "args": args,
+            "prefs": {"profile.managed_default_content_settings.javascript": if scripts { 1 } else { 2 }},
+        },
+        "goog:loggingPrefs": {"browser": "ALL"},
+    }}});
+    let mut browser = Browser {
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        at: format!("http://127.0.0.1:{}", driver.port),
+        session: String::new(),
+        _profile: profile,
+        _driver: driver,
+    };
+    let made = browser.send("POST", "/session", &wanted).await;
+    browser.session = format!("/session/{}", made["sessionId"].as_str().unwrap());
+    Some(browser)
+}
+
+impl Browser {
+    async fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        let url = format!("{}{}{path}", self.at, self.session);
+        let request = match method {
+            "GET" => self.client.get(url),
+            "DELETE" => self.client.delete(url),
+            _ => self.client.post(url).body(body.to_string()),
+        };
+        let answered = in_time(path, async {
+            request.send().await.unwrap().bytes().await.unwrap()
+        });
+        let answer: Value = serde_json::from_slice(&answered.await).unwrap();
+        let value = answer["value"].clone();
+        assert!(
+            value.get("error").is_none(),
+            "{method} {path} {body}: {value}"
+        );
+        value
+    }
+
+    /// Chromium's own protocol, for what WebDriver has no words for.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        let body = json!({"cmd": command, "params": params});
+        self.send("POST", "/goog/cdp/execute", &body).await
+    }
+
+    pub async fn go(&self, url: &str) {
+        self.send("POST", "/url", &json!({"url": url})).await;
+    }
+
+    async fn element(&self, css: &str) -> String {
+        let body = json!({"using": "css selector", "value": css});
+        let found = self.send("POST", "/element", &body).await;
+        format!("/element/{}", found[ELEMENT].as_str().unwrap())
+    }
+
+    pub async fn click(&self, css: &str) {
+        let element = self.element(css).await;
+        self.send("POST", &format!("{element}/click"), &json!({}))
+            .await;
+    }
+
+    pub async fn types(&self, css: &str, text: &str) {
+        let element = self.element(css).await;
+        self.send("POST", &format!("{element}/value"), &json!({"text": text}))
+            .await;
+    }
+
+    /// Keys, wherever the focus is.
+    pub async fn presses(&self, key: &str) {
+        let actions = json!({"actions": [{"type": "key", "id": "keys", "actions": [
+            {"type": "keyDown", "value": key}, {"type": "keyUp", "value": key},
+        ]}]});
+        self.send("POST", "/actions", &actions).await;
+    }
+
+    /// What a script returns; works where the page's own scripts do not.
+    pub async fn value(&self, expression: &str) -> Value {
+        let found = self
+            .devtools(
+                "Runtime.evaluate",
+                json!({"expression": expression, "returnByValue": true}),
+            )
+            .await;
+        found["result"]["value"].clone()
+    }
+
+    pub async fn text(&self) -> String {
+        let text = self.value("document.body.innerText").await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page shows this.
+    pub async fn sees(&self, what: &str) {
+        let seen = async {
+            while !self.text().await.contains(what) {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(crate::kit::secs(30), seen)
+            .await
+            .is_err()
+        {
+            panic!("no {what:?} in\n{}", self.text().await);
+        }
+    }
+
+    /// What the console says beside debugging: violations of the policy, scripts that failed, what was not found.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self
+            .send("POST", "/se/log", &json!({"type": "browser"}))
+            .await;
+        let entries = log.as_array().unwrap().iter();
+        let loud = entries.filter(|entry| entry["level"] != "DEBUG" && entry["level"] != "INFO");
+        loud.map(|entry| entry["message"].to_string()).collect()
+    }
+
+    pub async fn looks(&self, scheme: &str, width: u64, height: u64) {
+        let feature = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.devtools("Emulation.setEmulatedMedia", feature).await;
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.devtools("Emulation.setDeviceMetricsOverride", size)
+            .await;
+    }
+
+    /// A picture of the whole page, for people to look at.
+    pub async fn picture(&self, name: &str) {
+        let taken = self
+            .devtools(
+                "Page.captureScreenshot",
+                json!({"format": "png", "captureBeyondViewport": true}),
+            )
+            .await;
+        let bytes = base64::prelude::BASE64_STANDARD
+            .decode(taken["data"].as_str().unwrap())
+            .unwrap();
+        let directory = pictures();
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    pub async fn close(self) {
+        self.send("DELETE", "", &json!({})).await;
+    }
+}
+
+/// Beneath `target/`, where everything made is.
+fn pictures() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard")
+}
