@@ -601,6 +601,24 @@ pub trait Store: Lists + Send + Sync + 'static {
     /// The store failed.
     async fn beat(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
+    /// When the relay was last noted to be alive.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn alive(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+
+    /// When the first verification of a merchant is due that a trusted callback or an operator started. Who is only
+    /// watched is not among them: they are asked about when there is room.
+    ///
+    /// # Errors
+    /// The store failed.
+    async fn next_rung(&self, merchant: &MerchantNo) -> Result<Option<Timestamp>, StoreError> {
+        self.next_due(&Lane::Verify(merchant.clone(), VerifyLane::Main))
+            .await
+    }
+
     /// When the next work of a lane is due, if there is any; an instant in the past: now.
     ///
     /// # Errors

@@ -98,6 +98,7 @@ impl Verifier {
             .store
             .signals()
             .bell(&Lane::Verify(parts.merchant.clone(), parts.lane));
+        parts.provider.note_back(parts.clock.now());
         let (permits, open_pace) = match parts.lane {
             VerifyLane::Main => (Arc::clone(&parts.permits), None),
             VerifyLane::Open => {
@@ -200,6 +201,7 @@ impl Verifier {
 
     /// The provider is back since `back`: nobody waits out a schedule that its absence made long.
     async fn hasten_all(&self, back: Timestamp) {
+        self.parts.provider.note_back(self.parts.clock.now());
         for merchant in self.parts.provider.merchants() {
             for lane in [VerifyLane::Main, VerifyLane::Open] {
                 if let Err(error) = self.hasten_lane(&merchant, lane, back).await {
@@ -326,8 +328,9 @@ impl Stage for Verifier {
         if self.parts.lane == VerifyLane::Open || self.is_held().await? {
             return Ok(None);
         }
-        let lane = Lane::Verify(self.parts.merchant.clone(), self.parts.lane);
-        self.parts.store.next_due(&lane).await
+        // Who is only watched waits for room by design, and what was moved up stands at the hour it began to wait.
+        let due = self.parts.store.next_rung(&self.parts.merchant).await?;
+        Ok(due.map(|due| due.max(self.parts.provider.back())))
     }
 
     async fn is_held(&self) -> Result<bool, StoreError> {

@@ -137,8 +137,9 @@ fn a_sound_store_verifies_and_each_kind_of_damage_is_found() {
     closed(directory.path());
     let report = verify_store(&settings(directory.path())).expect("looks");
     assert_eq!(report.findings, []);
+    // The last one may have been under way when the store was closed, which ends it unfinished.
     assert!(
-        report.entries > 500 && report.checkpoints == 2,
+        report.entries > 500 && (1..=2).contains(&report.checkpoints),
         "{report:?}"
     );
 

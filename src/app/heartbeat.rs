@@ -54,13 +54,11 @@ pub(super) async fn after_downtime(
     clock: &dyn Clock,
 ) -> Result<usize, StoreError> {
     let now = clock.now();
-    let Some(last) = store.beat(now).await? else {
+    let gap = store.alive().await?.map(|last| now.since(last));
+    let Some(gap) = gap.filter(|gap| *gap > GAP) else {
+        store.beat(now).await?;
         return Ok(0);
     };
-    let gap = now.since(last);
-    if gap <= GAP {
-        return Ok(0);
-    }
     let mut moved = 0;
     // Whoever was asked about in this very millisecond was so by the process that is gone.
     let back = now.plus(Duration::from_millis(1));
@@ -77,6 +75,8 @@ pub(super) async fn after_downtime(
             }
         }
     }
+    // Noted last: a process that ends before this leaves the whole gap to the next one.
+    store.beat(now).await?;
     tracing::info!(
         gap_s = gap.as_secs(),
         asking = moved,

@@ -27,6 +27,10 @@ impl Stranger {
     /// believed.
     pub const CALLBACKS_KEPT: usize = 3;
 
+    /// The newest callbacks of a user we have heard of that are kept of those that anybody could have sent: twice as
+    /// many as the provider sends of one result. At the most a mebibyte each user.
+    pub const UNTRUSTED_KEPT: usize = 18;
+
     /// The most of such a callback's body that is kept, in bytes. A published one has 250.
     pub const BODY_KEPT: usize = 2048;
 

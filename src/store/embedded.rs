@@ -490,6 +490,14 @@ impl Store for SledStore {
             .await
     }
 
+    async fn alive(&self) -> Result<Option<Timestamp>, StoreError> {
+        watching::alive(&self.engine)
+    }
+
+    async fn next_rung(&self, merchant: &MerchantNo) -> Result<Option<Timestamp>, StoreError> {
+        verifying::next_rung(&self.engine, merchant)
+    }
+
     async fn next_due(&self, lane: &Lane) -> Result<Option<Timestamp>, StoreError> {
         match lane {
             Lane::Verify(merchant, lane) => verifying::next_due(&self.engine, merchant, *lane),

@@ -1,5 +1,6 @@
 //! The provider at one address: its client and its breaker, shared by every merchant that is asked about there.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Provider {
     client: QueryClient,
     merchants: Vec<MerchantNo>,
     gate: Arc<Mutex<Gate>>,
+    /// Since when it is as it is: what was due before could not be asked.
+    back: AtomicU64,
 }
 
 /// The leave to send one query. Dropped unanswered, a probe's turn passes to the next.
@@ -40,7 +43,19 @@ impl Provider {
             client,
             merchants,
             gate: Arc::default(),
+            back: AtomicU64::new(0),
         }
+    }
+
+    /// From here on it can be asked: it is back, or we are.
+    pub fn note_back(&self, now: Timestamp) {
+        self.back.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Since when it can be asked. Nothing is late by what was before.
+    #[must_use]
+    pub fn back(&self) -> Timestamp {
+        Timestamp::from_millis(self.back.load(Ordering::Relaxed))
     }
 
     /// Its address, for logs.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vexora_relay::domain::Stranger;
+use vexora_relay::domain::{Stranger, Trust};
 
 use crate::kit::{Shape, World, secs};
 
@@ -114,5 +114,21 @@ async fn a_flood_for_a_watched_user_has_it_asked_about_every_ten_seconds_at_most
     }
     let asked = world.queries("u1") - before;
     assert!((11..=13).contains(&asked), "{asked} queries in two minutes");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_flood_for_a_known_user_leaves_a_bounded_number_behind_and_nothing_trusted_goes() {
+    let world = open().await;
+    world.set("known", "2");
+    world.ring("known", "2").await;
+    world.pass(secs(60), secs(10)).await;
+    assert_eq!(world.receiver.results("known"), ["approved"]);
+    for _ in 0..3 * Stranger::UNTRUSTED_KEPT {
+        assert_eq!(world.forge("known", "3").await, 200);
+    }
+    let kept = world.story("known").await.callbacks;
+    assert_eq!(kept.len(), Stranger::UNTRUSTED_KEPT + 1);
+    assert_ne!(kept[0].trust(), Trust::Open, "the genuine one, the oldest");
     world.end().await;
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use vexora_relay::domain::{Answer, QueryFailure, Trust, VerifyPhase};
+use vexora_relay::domain::{Answer, QueryFailure, Trust, VerifyLane, VerifyPhase};
+use vexora_relay::store::Lane;
 
-use crate::kit::{Shape, World, secs};
+use crate::kit::{Shape, World, merchant, secs, user};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -221,5 +222,50 @@ async fn an_operators_word_lifts_a_user_out_of_the_small_lane_for_good() {
     world.set("u1", "2");
     world.pass(secs(HOUR), secs(MINUTE)).await;
     assert_eq!(world.receiver.results("u1"), ["approved"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_was_there_before_an_application_outlives_its_refusal() {
+    let world = World::new().await;
+    let now = || vexora_relay::clock::Clock::now(&world.clock);
+    let (merchant, watched, applied) = (merchant(), user("watched"), user("applied"));
+    world.watch(&["watched"]).await;
+    world.clock.advance(secs(10));
+    let store = world.store();
+    for user in [&watched, &applied] {
+        let begun = store.begin_application(&merchant, user, now(), now()).await;
+        assert!(begun.unwrap().is_none());
+        let ended = store.finish_application(&merchant, user, false, None).await;
+        ended.unwrap();
+    }
+    assert!(world.story("watched").await.verification.is_some());
+    assert!(world.story("applied").await.verification.is_none());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_is_only_watched_makes_nothing_late() {
+    let world = World::new().await;
+    let store = world.store();
+    world.watch(&["u1"]).await;
+    let lane = Lane::Verify(merchant(), VerifyLane::Main);
+    assert!(store.next_due(&lane).await.unwrap().is_some());
+    assert_eq!(store.next_rung(&merchant()).await.unwrap(), None);
+    world.ring("u2", "2").await;
+    let rung = store.next_rung(&merchant()).await.unwrap();
+    assert_eq!(rung, Some(vexora_relay::clock::Clock::now(&world.clock)));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_start_that_ends_before_everyone_is_asked_about_leaves_the_gap_to_the_next() {
+    let world = World::new().await;
+    let store = world.store();
+    let now = vexora_relay::clock::Clock::now(&world.clock);
+    store.beat(now).await.unwrap();
+    // Looking is not noting.
+    assert_eq!(store.alive().await.unwrap(), Some(now));
+    assert_eq!(store.alive().await.unwrap(), Some(now));
     world.end().await;
 }

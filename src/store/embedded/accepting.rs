@@ -40,6 +40,9 @@ pub(super) fn accept(
             kept.arrival.body.truncate(Stranger::BODY_KEPT);
             drop_callbacks(txn, merchant, user, Stranger::CALLBACKS_KEPT - 1)?;
         }
+        Reception::Whole if callback.trust() == Trust::Open => {
+            drop_untrusted(txn, merchant, user, Stranger::UNTRUSTED_KEPT - 1)?;
+        }
         Reception::Whole => {}
     }
     if let Some(state) = state {
@@ -104,6 +107,36 @@ fn drop_callbacks(
             txn.delete(Tree::Callbacks, id.to_vec());
         }
         txn.delete(Tree::CallbacksByUser, key);
+    }
+    Ok(())
+}
+
+/// Deletes the oldest callbacks of a user that anybody could have sent, until no more than `keep` of those are left.
+fn drop_untrusted(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    keep: usize,
+) -> Result<(), StoreError> {
+    let prefix = keys::user_prefix(merchant, user);
+    let found = txn.first(Tree::CallbacksByUser, &prefix, usize::MAX)?;
+    if found.len() <= keep {
+        return Ok(());
+    }
+    let mut untrusted = 0;
+    for (key, _) in found.into_iter().rev() {
+        let Some(id) = keys::trailing_id(&key) else {
+            continue;
+        };
+        let kept: Option<Callback> = txn.get(&id)?;
+        if kept.is_none_or(|kept| kept.trust() != Trust::Open) {
+            continue;
+        }
+        untrusted += 1;
+        if untrusted > keep {
+            txn.delete(Tree::Callbacks, id.to_vec());
+            txn.delete(Tree::CallbacksByUser, key);
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
     Answer, CallbackId, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent,
-    QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp, UserId, UserState,
+    QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp, Trust, UserId, UserState,
     Verification, VerificationState, VerifyLane,
 };
 use crate::store::{
@@ -31,8 +31,22 @@ pub(super) fn next_due(
     merchant: &MerchantNo,
     lane: VerifyLane,
 ) -> Result<Option<Timestamp>, StoreError> {
+    first_due(engine, places(merchant, lane))
+}
+
+/// When the first of those is due that somebody rang for whom we trust.
+pub(super) fn next_rung(
+    engine: &Engine,
+    merchant: &MerchantNo,
+) -> Result<Option<Timestamp>, StoreError> {
+    let rung = [Trust::Signed, Trust::Token];
+    let place = |class| keys::verify_class_prefix(merchant, VerifyLane::Main, class);
+    first_due(engine, rung.map(place).to_vec())
+}
+
+fn first_due(engine: &Engine, places: Vec<Vec<u8>>) -> Result<Option<Timestamp>, StoreError> {
     let mut earliest: Option<Timestamp> = None;
-    for prefix in places(merchant, lane) {
+    for prefix in places {
         if let Some(entry) = engine.prefix(Tree::VerifyDue, &prefix)?.next() {
             let (key, _) = entry?;
             let (due, _) = keys::parse_verify_due(&prefix, &key)

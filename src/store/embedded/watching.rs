@@ -2,6 +2,7 @@
 
 use super::accepting::replace;
 use super::codec::damaged;
+use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::txn::Txn;
 use crate::domain::{
@@ -80,6 +81,7 @@ pub(super) fn finish(
 ) -> Result<(), StoreError> {
     let key = keys::user(merchant, user);
     let state: UserState = txn.get(&key)?.unwrap_or_default();
+    let sent = state.application.map(|application| application.at);
     txn.put(
         key.clone(),
         if accepted {
@@ -96,8 +98,9 @@ pub(super) fn finish(
         }
         return Ok(());
     };
-    // Whoever rang meanwhile is not put off.
-    let is_for_this_alone = running.trust == Trust::Watch
+    // Whoever rang meanwhile is not put off, and whoever was watched before stays so.
+    let is_for_this_alone = sent.is_none_or(|sent| running.since >= sent)
+        && running.trust == Trust::Watch
         && running.source == Source::Reconcile
         && running.queries == 0;
     if !is_for_this_alone {
@@ -110,14 +113,21 @@ pub(super) fn finish(
     replace(txn, merchant, user, Some(&watched), next)
 }
 
+/// When the relay was last noted to be alive.
+pub(super) fn alive(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
+    let noted = engine.get(Tree::Meta, ALIVE)?;
+    noted.map(|bytes| time(&bytes)).transpose()
+}
+
+fn time(bytes: &[u8]) -> Result<Timestamp, StoreError> {
+    let millis: Result<[u8; 8], _> = bytes.try_into();
+    let millis = millis.map_err(|_length| damaged(Tree::Meta, ALIVE, "not a time"))?;
+    Ok(Timestamp::from_millis(u64::from_be_bytes(millis)))
+}
+
 pub(super) fn beat(txn: &mut Txn<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let before = txn.first(Tree::Meta, ALIVE, 1)?.into_iter().next();
-    let before = before.map(|(key, bytes)| {
-        let millis: Result<[u8; 8], _> = bytes.as_slice().try_into();
-        let millis = millis.map_err(|_length| damaged(Tree::Meta, &key, "not a time"))?;
-        Ok(Timestamp::from_millis(u64::from_be_bytes(millis)))
-    });
-    let before = before.transpose()?;
+    let before = txn.get_raw(Tree::Meta, ALIVE)?;
+    let before = before.map(|bytes| time(&bytes)).transpose()?;
     txn.put_raw(
         Tree::Meta,
         ALIVE.to_vec(),
