@@ -37,7 +37,7 @@ use crate::app::BuildError;
 use crate::config::settings::{Config, MerchantSettings};
 use crate::config::{self, Problems};
 use crate::domain::{JobKind, MerchantNo};
-use crate::store::embedded::{MaintenanceError, OpenError};
+use crate::store::embedded::{JournalError, MaintenanceError, OpenError};
 
 /// Where the configuration is looked for when `--config` does not say.
 const CONFIG_PLACES: [&str; 2] = ["config.toml", "/etc/vexora-relay/config.toml"];
@@ -202,8 +202,8 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Failed(error)) => {
             output.error(&chain(&error));
-            if is_newer(&error) {
-                output.note(NEWER_HINT);
+            if let Some(hint) = other_version(&error) {
+                output.note(hint);
                 return ExitCode::from(EXIT_CONFIG);
             }
             ExitCode::FAILURE
@@ -240,13 +240,27 @@ fn steer(
 /// What to do about a store that a newer version wrote.
 const NEWER_HINT: &str = "  hint: nothing in it was changed; install the newer version again, or restore a backup from before the upgrade into an empty directory";
 
-/// Whether the store is a newer version's: trying again does not help, so systemd must not.
-fn is_newer(error: &anyhow::Error) -> bool {
+/// What to do about a backup that a newer version wrote.
+const NEWER_BACKUP_HINT: &str =
+    "  hint: restore it with the version that took it, or take another backup";
+
+/// What to do about a store that an older version wrote and this one cannot migrate.
+const OLDER_HINT: &str = "  hint: nothing in it was changed; install the older version again, or go up by way of a version between the two";
+
+/// What to do if the store, or a backup, is another version's: trying again does not help, so systemd must not.
+fn other_version(error: &anyhow::Error) -> Option<&'static str> {
     let open = match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(BuildError::Store(open)), _) | (_, Some(MaintenanceError::Open(open))) => Some(open),
-        _ => error.downcast_ref::<OpenError>(),
+        (Some(BuildError::Store(open)), _) | (_, Some(MaintenanceError::Open(open))) => open,
+        (_, Some(MaintenanceError::Backup(JournalError::Newer { .. }))) => {
+            return Some(NEWER_BACKUP_HINT);
+        }
+        _ => error.downcast_ref::<OpenError>()?,
     };
-    matches!(open, Some(OpenError::Newer { .. }))
+    match open {
+        OpenError::Newer { .. } | OpenError::NewerFormat { .. } => Some(NEWER_HINT),
+        OpenError::Older { .. } => Some(OLDER_HINT),
+        _ => None,
+    }
 }
 
 /// An error with its causes, on one line each.

@@ -25,6 +25,7 @@ mod machine;
 mod maintenance;
 mod memory;
 mod mending;
+mod migrating;
 mod opening;
 mod operating;
 mod outcome;
@@ -137,7 +138,7 @@ impl SledStore {
         machine: Arc<dyn Machine>,
         now: Timestamp,
     ) -> Result<(Self, OpenReport), OpenError> {
-        let opened = opening::open(settings, tuning, &machine, now)?;
+        let opened = opening::open(settings, tuning, &machine, now, migrating::OURS)?;
         let engine = Arc::new(opened.engine);
         let signals = Arc::new(Signals::default());
         let images = Arc::new(Images::new(Arc::clone(&engine), Arc::clone(&machine)));
@@ -557,7 +558,9 @@ fn as_store(error: checkpoint::CheckpointError) -> StoreError {
     match error {
         CheckpointError::Write(error) => StoreError::Write(error.into()),
         CheckpointError::Store(error) => error,
-        CheckpointError::Read(error) => StoreError::Read(std::io::Error::other(error)),
+        error @ (CheckpointError::Read(_) | CheckpointError::Record { .. }) => {
+            StoreError::Read(std::io::Error::other(error))
+        }
         CheckpointError::Stopped => StoreError::Stopping,
     }
 }

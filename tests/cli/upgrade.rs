@@ -72,37 +72,86 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Has a checkpoint or a segment say that its records are of the schema after ours.
-fn make_newer(file: &Path) {
+/// Where a header says which format its file has, and which schema its records.
+const FORMAT: usize = 8;
+const SCHEMA: usize = 12;
+
+/// Has a checkpoint or a segment say that it is of another version.
+fn forge(file: &Path, at: usize, number: u32) {
     let mut bytes = std::fs::read(file).unwrap();
-    bytes[12..16].copy_from_slice(&2_u32.to_le_bytes());
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..32]);
     bytes[32..36].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(file, bytes).unwrap();
 }
 
-#[test]
-fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
+fn forge_all(directory: &Path, at: usize, number: u32) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        forge(&entry.unwrap().path(), at, number);
+    }
+}
+
+/// A place with the first release's store.
+fn first() -> Place {
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-schema-1.tar.gz");
+    let place = Place::with(&config(BASE, ""));
+    unpack(&fixture, &place);
+    place
+}
+
+fn is_refused_untouched(place: &Place, verbs: &[&str], said: &str) {
+    let data = place.path().join("data");
+    let before = contents(&data);
+    for verb in verbs {
+        let ended = place.run(&[verb]).with(78);
+        assert!(ended.err.contains(said), "{verb}: {}", ended.err);
+        assert!(ended.err.contains("hint: "), "{verb}: {}", ended.err);
+    }
+    assert_eq!(contents(&data), before, "{said}: something was changed");
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused_and_left_as_it_is() {
     for newer in ["checkpoints", "journal"] {
-        let place = Place::with(&config(BASE, ""));
-        unpack(&fixture, &place);
+        for (at, said) in [
+            (SCHEMA, "has schema 2, this version knows up to 1"),
+            (FORMAT, "has files of format 2, this version knows up to 1"),
+        ] {
+            let place = first();
+            forge_all(&place.path().join("data").join(newer), at, 2);
+            is_refused_untouched(&place, &["serve", "compact", "verify-store"], said);
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_too_old_is_refused_and_left_as_it_is() {
+    let place = first();
+    for older in ["checkpoints", "journal"] {
+        forge_all(&place.path().join("data").join(older), SCHEMA, 0);
+    }
+    let said = "has schema 0, this version has schema 1 and cannot migrate from there";
+    is_refused_untouched(&place, &["serve", "compact", "verify-store"], said);
+}
+
+#[test]
+fn a_backup_of_another_version_is_not_restored() {
+    for (at, number, said) in [
+        (SCHEMA, 2, "has schema 2: a newer version wrote it"),
+        (FORMAT, 2, "has format 2: a newer version wrote it"),
+        (SCHEMA, 0, "has schema 0, this version has schema 1"),
+    ] {
+        let place = first();
         let data = place.path().join("data");
-        for entry in std::fs::read_dir(data.join(newer)).unwrap() {
-            make_newer(&entry.unwrap().path());
-        }
-        let before = contents(&data);
-        for verb in ["serve", "compact"] {
-            let ended = place.run(&[verb]).with(78);
-            let said = "has schema 2, this version knows up to 1";
-            assert!(ended.err.contains(said), "{newer}, {verb}: {}", ended.err);
-            assert!(
-                ended.err.contains("hint: "),
-                "{newer}, {verb}: {}",
-                ended.err
-            );
-        }
-        assert_eq!(contents(&data), before, "{newer}: something was changed");
+        let backup = place.path().join("backup");
+        let checkpoint = data.join("checkpoints/00000000000000000000.checkpoint");
+        std::fs::rename(checkpoint, &backup).unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
+        forge(&backup, at, number);
+        let ended = place.run(&["restore", backup.to_str().unwrap()]).with(78);
+        assert!(ended.err.contains(said), "{}", ended.err);
+        assert!(ended.err.contains("hint: "), "{}", ended.err);
+        assert!(!data.exists());
     }
 }

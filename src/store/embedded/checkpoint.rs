@@ -15,11 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::engine::{Change, Engine, SEQUENCE};
-use super::journal::format::{self, CHECKPOINT_MAGIC, Fields, HEADER, Header, PREFIX};
+use super::journal::format::{self, CHECKPOINT_MAGIC, Fields, HEADER, Header, NotHeader, PREFIX};
 use super::journal::reading::{self, JournalError};
 use super::keys::Tree;
 use super::machine::{Machine, OutFile};
-use super::opening::SCHEMA;
 use crate::store::StoreError;
 
 /// The checkpoints' directory inside the data directory.
@@ -36,6 +35,8 @@ const RECORD: usize = 256 << 10;
 /// What a checkpoint holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImageReport {
+    /// The schema of its records.
+    pub schema: u32,
     /// The last sequence in it.
     pub sequence: u64,
     /// Puts and deletes in it.
@@ -55,6 +56,8 @@ pub(super) enum CheckpointError {
     Read(#[from] JournalError),
     #[error("the store is stopping")]
     Stopped,
+    #[error("a record of {tree} cannot be brought to another schema: {why}")]
+    Record { tree: &'static str, why: String },
 }
 
 /// A checkpoint by its name.
@@ -101,13 +104,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(machine: &dyn Machine, path: &Path, sequence: u64) -> io::Result<Self> {
-        let header = Header::new(CHECKPOINT_MAGIC, SCHEMA, sequence);
+    fn begin(machine: &dyn Machine, path: &Path, schema: u32, sequence: u64) -> io::Result<Self> {
+        let header = Header::new(CHECKPOINT_MAGIC, schema, sequence);
         Ok(Self {
             file: machine.create(path)?,
             salt: header.salt,
             crc: 0,
-            report: ImageReport::default(),
+            report: ImageReport {
+                schema,
+                ..ImageReport::default()
+            },
             buffer: header.to_bytes(),
         })
     }
@@ -147,20 +153,25 @@ impl Writer {
 }
 
 /// The checkpoint of a store in which nothing ever happened.
-pub(super) fn write_empty(machine: &dyn Machine, path: &Path) -> io::Result<ImageReport> {
-    Writer::begin(machine, path, 0)?.end(0)
+pub(super) fn write_empty(
+    machine: &dyn Machine,
+    path: &Path,
+    schema: u32,
+) -> io::Result<ImageReport> {
+    Writer::begin(machine, path, schema, 0)?.end(0)
 }
 
-/// Writes a checkpoint of a running store to a new file, synced, and reads it back.
-pub(super) fn write(
+/// Appends what becomes of a record to a payload; says how many changes that are.
+type Turn<'a> =
+    &'a mut dyn FnMut(Tree, &[u8], &[u8], &mut Vec<u8>) -> Result<usize, CheckpointError>;
+
+fn scan(
     engine: &Engine,
-    machine: &dyn Machine,
-    journal: &Path,
-    path: &Path,
+    writer: &mut Writer,
+    start: u64,
     stop: &AtomicBool,
-) -> Result<ImageReport, CheckpointError> {
-    let start = engine.sequence();
-    let mut writer = Writer::begin(machine, path, start)?;
+    turn: Turn<'_>,
+) -> Result<(), CheckpointError> {
     for tree in Tree::ALL {
         let mut after: Option<Vec<u8>> = None;
         let (mut payload, mut changes) = (Vec::new(), 0);
@@ -175,8 +186,7 @@ pub(super) fn write(
                 if *tree == Tree::Meta && key.as_ref() == SEQUENCE {
                     continue;
                 }
-                format::change(&mut payload, *tree, key, Some(value));
-                changes += 1;
+                changes += turn(*tree, key, value, &mut payload)?;
             }
             if payload.len() >= RECORD {
                 writer.record(start, &payload, changes)?;
@@ -187,6 +197,52 @@ pub(super) fn write(
             writer.record(start, &payload, changes)?;
         }
     }
+    Ok(())
+}
+
+/// Writes what becomes of each record of a store that nobody changes to a new file, synced, and reads it back.
+pub(super) fn write_turned(
+    engine: &Engine,
+    machine: &dyn Machine,
+    path: &Path,
+    (schema, sequence): (u32, u64),
+    turn: Turn<'_>,
+) -> Result<ImageReport, CheckpointError> {
+    let never = AtomicBool::new(false);
+    let mut writer = Writer::begin(machine, path, schema, sequence)?;
+    scan(engine, &mut writer, sequence, &never, turn)?;
+    let report = writer.end(sequence)?;
+    read_back(path, report)
+}
+
+fn read_back(path: &Path, report: ImageReport) -> Result<ImageReport, CheckpointError> {
+    let checked = read(path, report.schema, &mut |_| Ok(()))?;
+    if checked != report {
+        return Err(io::Error::other("what is read back differs from what was written").into());
+    }
+    Ok(report)
+}
+
+/// Writes a checkpoint of a running store to a new file, synced, and reads it back.
+pub(super) fn write(
+    engine: &Engine,
+    machine: &dyn Machine,
+    journal: &Path,
+    path: &Path,
+    stop: &AtomicBool,
+) -> Result<ImageReport, CheckpointError> {
+    let start = engine.sequence();
+    let mut writer = Writer::begin(machine, path, engine.schema(), start)?;
+    scan(
+        engine,
+        &mut writer,
+        start,
+        stop,
+        &mut |tree, key, value, payload| {
+            format::change(payload, tree, key, Some(value));
+            Ok(1)
+        },
+    )?;
     let end = engine.sequence();
     let mut failed = None;
     let read = reading::read(journal, start, Some(end), &mut |sequence, payload| {
@@ -206,17 +262,14 @@ pub(super) fn write(
         return Err(io::Error::other(why).into());
     }
     let report = writer.end(end)?;
-    let checked = self::read(path, &mut |_| Ok(()))?;
-    if checked != report {
-        return Err(io::Error::other("what is read back differs from what was written").into());
-    }
-    Ok(report)
+    read_back(path, report)
 }
 
-/// Reads a checkpoint; visits the changes of each record in order. Nothing that was visited counts unless this
+/// Reads a checkpoint of a schema up to `known`; visits the changes of each record in order. Nothing that was visited counts unless this
 /// returns `Ok`.
 pub(super) fn read(
     path: &Path,
+    known: u32,
     visit: &mut dyn FnMut(Vec<Change>) -> Result<(), JournalError>,
 ) -> Result<ImageReport, JournalError> {
     let failed = |source| JournalError::Io {
@@ -238,13 +291,17 @@ pub(super) fn read(
     let mut input = BufReader::with_capacity(RECORD, file);
     let mut bytes = vec![0; HEADER];
     input.read_exact(&mut bytes).map_err(failed)?;
-    let header = Header::parse(&bytes, CHECKPOINT_MAGIC).map_err(|why| damaged(0, why))?;
-    if header.schema != SCHEMA {
-        let why = format!(
-            "its schema {} is not the {SCHEMA} known here",
-            header.schema
-        );
-        return Err(damaged(0, why));
+    let header = Header::parse(&bytes, CHECKPOINT_MAGIC).map_err(|error| match error {
+        NotHeader::Newer(found) => JournalError::newer_format(path, found),
+        NotHeader::Wrong(why) => damaged(0, why),
+    })?;
+    if header.schema > known {
+        return Err(JournalError::Newer {
+            file: path.to_owned(),
+            what: "schema",
+            found: header.schema,
+            known,
+        });
     }
     let mut crc = crc32c::crc32c(&bytes);
     let mut offset = HEADER as u64;
@@ -289,6 +346,7 @@ pub(super) fn read(
             if changes == found && of_file == crc && Some(of_end) == marked =>
         {
             Ok(ImageReport {
+                schema: header.schema,
                 sequence,
                 changes,
                 bytes: length,

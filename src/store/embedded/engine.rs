@@ -29,6 +29,7 @@ use self::walk::is_empty;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::memory::{Recent, Step};
+use super::migrating::SCHEMA;
 use crate::store::StoreError;
 
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.
@@ -83,6 +84,8 @@ pub(super) struct Engine {
     trouble: Mutex<Option<io::Error>>,
     /// How many need every group synced: images.
     strict: AtomicUsize,
+    /// Of the records in it.
+    schema: u32,
     lock: File,
 }
 
@@ -116,6 +119,7 @@ impl Engine {
             rung: Condvar::new(),
             trouble: Mutex::default(),
             strict: AtomicUsize::new(0),
+            schema: SCHEMA,
             lock,
         };
         let sequence = engine.stored_sequence()?;
@@ -181,6 +185,16 @@ impl Engine {
     /// The last sequence applied.
     pub(super) fn sequence(&self) -> u64 {
         self.recent().sequence
+    }
+
+    /// The schema of what is in it.
+    pub(super) const fn schema(&self) -> u32 {
+        self.schema
+    }
+
+    /// Says which schema was found in it, if it is not the one of this version.
+    pub(super) const fn set_schema(&mut self, schema: u32) {
+        self.schema = schema;
     }
 
     /// The data directory.

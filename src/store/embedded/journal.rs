@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use self::format::{Header, SEGMENT_MAGIC};
 use super::engine::Changes;
 use super::machine::{Machine, OutFile, Point};
-use super::opening::SCHEMA;
 use crate::metrics::CommitMetrics;
 
 /// The journal's directory inside the data directory.
@@ -81,6 +80,8 @@ pub(super) struct Journal {
     current: Option<Current>,
     number: u64,
     sequence: u64,
+    /// Of the records written.
+    schema: u32,
     written: u64,
     metrics: Arc<CommitMetrics>,
     /// Changes that were written and not synced: the beginning of the next record.
@@ -91,6 +92,7 @@ impl Journal {
     /// Goes on after `last`, in a new file.
     pub(super) fn after(
         last: u64,
+        schema: u32,
         machine: Arc<dyn Machine>,
         data: &Path,
         settings: JournalSettings,
@@ -104,6 +106,7 @@ impl Journal {
             current: None,
             number: found.last().map_or(0, |newest| newest.number),
             sequence: last,
+            schema,
             written: found.iter().map(|segment| segment.length).sum(),
             metrics: Arc::default(),
             loose: Vec::new(),
@@ -235,7 +238,7 @@ impl Journal {
         self.number += 1;
         let path = self.directory.join(reading::name(self.number, first));
         let mut file = self.machine.create(&path)?;
-        let header = Header::new(SEGMENT_MAGIC, SCHEMA, first);
+        let header = Header::new(SEGMENT_MAGIC, self.schema, first);
         // Header and name are durable before any record: a file without a good header holds no record.
         let made = file
             .write_at(&header.to_bytes(), 0)

@@ -26,6 +26,14 @@ pub enum Point {
     CheckpointNamed,
     /// A rebuilt sled is complete beside the one that it replaces.
     RebuiltAside,
+    /// The store as it was before a migration is backed up; nothing else was changed.
+    MigrationBackedUp,
+    /// The migrated records are complete under a temporary name; the store is the old one.
+    MigrationWritten,
+    /// The migrated records have their name: the store is the new one. What is left of the old one is still there.
+    MigrationNamed,
+    /// sled and journal of the old store are gone, its checkpoints are still there.
+    MigrationClearing,
 }
 
 /// A file that is being written.

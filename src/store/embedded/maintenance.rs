@@ -16,6 +16,7 @@ pub use verify::{Finding, VerifyReport, verify_store};
 use super::checkpoint::{self, CHECKPOINTS, CheckpointError, ImageReport};
 use super::journal::JournalSettings;
 use super::machine::{Machine, ThisMachine};
+use super::migrating::{OURS, SCHEMA};
 use super::opening;
 use super::outcome::OpenError;
 use super::rebuild::SLED;
@@ -57,7 +58,7 @@ fn io_in(what: &'static str) -> impl Fn(io::Error) -> MaintenanceError {
 /// # Errors
 /// It is damaged or cannot be read.
 pub fn check_backup(backup: &Path) -> Result<ImageReport, MaintenanceError> {
-    checkpoint::read(backup, &mut |_| Ok(())).map_err(MaintenanceError::Backup)
+    checkpoint::read(backup, SCHEMA, &mut |_| Ok(())).map_err(MaintenanceError::Backup)
 }
 
 /// Makes a store in an empty (or new) directory from a backup. The backup is read to its end before anything is made.
@@ -70,6 +71,13 @@ pub fn restore(
     now: Timestamp,
 ) -> Result<ImageReport, MaintenanceError> {
     let report = check_backup(backup)?;
+    if OURS.way(report.schema).is_none() {
+        return Err(MaintenanceError::Open(OpenError::Older {
+            path: backup.to_owned(),
+            found: report.schema,
+            known: SCHEMA,
+        }));
+    }
     let failed = io_in("restoring");
     fs::create_dir_all(directory).map_err(&failed)?;
     if fs::read_dir(directory).map_err(&failed)?.next().is_some() {
@@ -95,7 +103,7 @@ pub fn restore(
 
 fn open(settings: &EmbeddedSettings, now: Timestamp) -> Result<opening::Opened, OpenError> {
     let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
-    opening::open(settings, JournalSettings::default(), &machine, now)
+    opening::open(settings, JournalSettings::default(), &machine, now, OURS)
 }
 
 fn close(opened: opening::Opened) -> Result<(), MaintenanceError> {
@@ -143,7 +151,7 @@ pub fn compact(
     let named = path
         .join(CHECKPOINTS)
         .join(checkpoint::name(image.sequence));
-    let made = rebuild::build(path, rebuild::ASIDE, &named, settings.cache);
+    let made = rebuild::build(path, rebuild::ASIDE, &named, SCHEMA, settings.cache);
     made.map_err(|error| match error {
         rebuild::RebuildError::Write(source) => failed(source),
         rebuild::RebuildError::Checkpoint(error) | rebuild::RebuildError::Journal(error) => {

@@ -17,15 +17,13 @@ use super::engine::Engine;
 use super::journal::reading::{self, JournalError};
 use super::journal::{JOURNAL, Journal, JournalSettings, format};
 use super::machine::Machine;
+use super::migrating::{self, Shape};
 use super::outcome::{OpenError, OpenReport, Rebuilt};
 use super::rebuild::{self, NotOpened, SLED};
 use super::trust::{self, Left};
-use super::{images, leases, lock, version};
+use super::{images, leases, lock};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-
-/// The shape of everything in the store. A newer one is refused; an older one would be migrated here.
-pub(super) const SCHEMA: u32 = 1;
 
 /// An open store before its commit loop runs.
 pub(super) struct Opened {
@@ -39,17 +37,23 @@ pub(super) fn open(
     tuning: JournalSettings,
     machine: &Arc<dyn Machine>,
     now: Timestamp,
+    shape: Shape,
 ) -> Result<Opened, OpenError> {
     let path = settings.path.as_path();
     make_directory(path).map_err(|source| unusable(path, source))?;
     let lock = lock::take(path)?;
-    version::refuse_newer(path)?;
+    let migrated = migrating::migrate(path, &lock, settings.cache, &**machine, shape)?;
     let mut opening = Opening {
         path,
         cache: settings.cache,
         machine,
         now,
-        report: OpenReport::default(),
+        schema: shape.schema,
+        report: OpenReport {
+            migrated,
+            rebuilt: migrated.map(|_| Rebuilt::Migrated),
+            ..OpenReport::default()
+        },
     };
     let engine = opening.engine(lock)?;
     let (engine, journal, released) = match opening.make_ready(&engine, tuning) {
@@ -120,6 +124,7 @@ struct Opening<'a> {
     cache: u64,
     machine: &'a Arc<dyn Machine>,
     now: Timestamp,
+    schema: u32,
     report: OpenReport,
 }
 
@@ -206,7 +211,7 @@ impl Opening<'_> {
             .map_err(|source| self.unusable(source))?;
         let mut lock = lock;
         if sled.exists() {
-            match rebuild::open_sled(self.path, self.cache, lock) {
+            match rebuild::open_sled(self.path, self.schema, self.cache, lock) {
                 Ok(engine) => match (left, newest) {
                     (Left::Closed(sequence), _) if engine.sequence() != sequence => {
                         tracing::error!(
@@ -230,7 +235,7 @@ impl Opening<'_> {
                     return Err(OpenError::Newer {
                         path: self.path.to_owned(),
                         found,
-                        known: SCHEMA,
+                        known: self.schema,
                     });
                 }
                 Err((NotOpened::Io(source), _)) => return Err(self.unusable(source)),
@@ -272,7 +277,7 @@ impl Opening<'_> {
         let directory = self.path.join(CHECKPOINTS);
         let aside = directory.join(images::TEMPORARY);
         let _not_there = fs::remove_file(&aside);
-        checkpoint::write_empty(&**self.machine, &aside)
+        checkpoint::write_empty(&**self.machine, &aside, self.schema)
             .and_then(|_| {
                 self.machine
                     .rename(&aside, &directory.join(checkpoint::name(0)))
@@ -286,7 +291,13 @@ impl Opening<'_> {
     fn rebuild(&self, lock: File) -> Result<Engine, OpenError> {
         let mut failure = None;
         for named in self.checkpoints()? {
-            match rebuild::from_checkpoint(self.path, &named.path, self.cache, &**self.machine) {
+            match rebuild::from_checkpoint(
+                self.path,
+                &named.path,
+                self.schema,
+                self.cache,
+                &**self.machine,
+            ) {
                 Ok(made) => {
                     if self.report.rebuilt.is_some() {
                         tracing::warn!(
@@ -295,7 +306,7 @@ impl Opening<'_> {
                             "sled was made again; nothing acknowledged is missing"
                         );
                     }
-                    let opened = rebuild::open_sled(self.path, self.cache, lock);
+                    let opened = rebuild::open_sled(self.path, self.schema, self.cache, lock);
                     return opened.map_err(|(why, _)| match why {
                         NotOpened::Io(source) => self.unusable(source),
                         NotOpened::Damage(why) => self.damaged(why),
@@ -365,11 +376,14 @@ impl Opening<'_> {
                 CheckpointError::Read(error) => self.journal_error(error),
                 CheckpointError::Store(source) => self.failed(source),
                 CheckpointError::Write(source) => self.unusable(source),
-                CheckpointError::Stopped => self.damaged("stopped"),
+                CheckpointError::Stopped | CheckpointError::Record { .. } => {
+                    self.damaged(error.to_string())
+                }
             })?;
         }
         Journal::after(
             engine.sequence(),
+            self.schema,
             Arc::clone(self.machine),
             self.path,
             tuning,

@@ -27,6 +27,26 @@ pub enum OpenError {
         /// Ours.
         known: u32,
     },
+    /// A newer version wrote it, in a format of its files that is not known here.
+    #[error("the store in {} has files of format {found}, this version knows up to {known}", path.display())]
+    NewerFormat {
+        /// The data directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// An older version wrote it, and there is no way from there.
+    #[error("the store in {} has schema {found}, this version has schema {known} and cannot migrate from there", path.display())]
+    Older {
+        /// The data directory.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
     /// The directory cannot be used.
     #[error("the data directory {} cannot be used", path.display())]
     Directory {
@@ -72,6 +92,8 @@ pub enum Rebuilt {
     Damaged,
     /// It is not where it must be by what was noted: an older state.
     Older,
+    /// The store was migrated to the schema of this version.
+    Migrated,
 }
 
 /// What was found on opening.
@@ -83,6 +105,8 @@ pub struct OpenReport {
     pub released: usize,
     /// Groups that sled did not have yet.
     pub replayed: u64,
+    /// The schema from which the store was migrated.
+    pub migrated: Option<u32>,
     /// sled was made again.
     pub rebuilt: Option<Rebuilt>,
     /// The journal ended in a group that was being written and was not acknowledged.

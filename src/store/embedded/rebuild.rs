@@ -16,7 +16,6 @@ use super::journal::format;
 use super::journal::reading::{self, JournalError};
 use super::keys::Tree;
 use super::machine::{Machine, Point};
-use super::opening::SCHEMA;
 use crate::domain::Timestamp;
 
 /// sled's directory inside the data directory.
@@ -25,7 +24,7 @@ pub(super) const SLED: &str = "sled";
 /// sled while it is being made.
 pub(super) const ASIDE: &str = "sled.new";
 
-const SCHEMA_KEY: &[u8] = b"schema";
+pub(super) const SCHEMA_KEY: &[u8] = b"schema";
 
 /// Why sled did not open.
 pub(super) enum NotOpened {
@@ -101,19 +100,25 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-/// Opens the `sled` of a data directory and looks at its schema; gives the lock back if that fails.
-pub(super) fn open_sled(path: &Path, cache: u64, lock: File) -> Result<Engine, (NotOpened, File)> {
+/// Opens the `sled` of a data directory if it is of this schema; gives the lock back if that fails.
+pub(super) fn open_sled(
+    path: &Path,
+    schema: u32,
+    cache: u64,
+    lock: File,
+) -> Result<Engine, (NotOpened, File)> {
     let keep = match lock.try_clone() {
         Ok(keep) => keep,
         Err(error) => return Err((NotOpened::Io(error), lock)),
     };
-    open_checked(path, SLED, cache, lock).map_err(|why| (why, keep))
+    open_checked(path, SLED, schema, cache, lock).map_err(|why| (why, keep))
 }
 
-/// Opens the sled of this name.
+/// Opens the sled of this name if it is of this schema.
 pub(super) fn open_checked(
     path: &Path,
     name: &str,
+    schema: u32,
     cache: u64,
     lock: File,
 ) -> Result<Engine, NotOpened> {
@@ -129,15 +134,20 @@ pub(super) fn open_checked(
             .map_err(|error| NotOpened::Damage(error.to_string()))?;
         Ok((engine, schema))
     });
-    let (engine, schema) = std::panic::catch_unwind(open).map_err(panicked)??;
-    let found = schema
+    let (mut engine, stored) = std::panic::catch_unwind(open).map_err(panicked)??;
+    let found = stored
         .as_deref()
         .and_then(|bytes| bytes.try_into().ok())
         .map(u32::from_be_bytes);
     match found {
-        Some(SCHEMA) => Ok(engine),
-        Some(newer) if newer > SCHEMA => Err(NotOpened::Newer(newer)),
-        Some(_) => Err(NotOpened::Damage("its schema was never in use".to_owned())),
+        Some(found) if found == schema => {
+            engine.set_schema(schema);
+            Ok(engine)
+        }
+        Some(newer) if newer > schema => Err(NotOpened::Newer(newer)),
+        Some(found) => Err(NotOpened::Damage(format!(
+            "its schema {found} is not that of its checkpoint"
+        ))),
         None => Err(NotOpened::Damage("it has no schema number".to_owned())),
     }
 }
@@ -175,10 +185,11 @@ fn remove_leftovers(directory: &Path) -> io::Result<()> {
 pub(super) fn from_checkpoint(
     path: &Path,
     checkpoint: &Path,
+    schema: u32,
     cache: u64,
     machine: &dyn Machine,
 ) -> Result<Made, RebuildError> {
-    let made = build(path, ASIDE, checkpoint, cache)?;
+    let made = build(path, ASIDE, checkpoint, schema, cache)?;
     machine.reached(Point::RebuiltAside)?;
     machine.rename(&path.join(ASIDE), &path.join(SLED))?;
     machine.sync_directory(path)?;
@@ -204,7 +215,7 @@ pub(super) fn replace_failed(
     let newest = checkpoints
         .first()
         .ok_or_else(|| io::Error::other("there is no checkpoint"))?;
-    let made = build(path, ASIDE, &newest.path, cache).inspect_err(|_| {
+    let made = build(path, ASIDE, &newest.path, engine.schema(), cache).inspect_err(|_| {
         let _also_fails_when_the_disk_does = fs::remove_dir_all(path.join(ASIDE));
     })?;
     let sled = path.join(SLED);
@@ -227,11 +238,13 @@ pub(super) fn replace_failed(
     Ok(made.sequence)
 }
 
-/// Makes a sled of this name in a data directory, complete and synced.
+/// Makes a sled of this name in a data directory, complete and synced, of its checkpoint's schema, which is `known`
+/// at most.
 pub(super) fn build(
     path: &Path,
     name: &str,
     checkpoint: &Path,
+    known: u32,
     cache: u64,
 ) -> Result<Made, RebuildError> {
     let aside = path.join(name);
@@ -250,7 +263,7 @@ pub(super) fn build(
         .map_err(as_io)?;
     let meta = trees.first().ok_or_else(|| io::Error::other("no trees"))?;
     let mut failed = None;
-    let image = checkpoint::read(checkpoint, &mut |changes| {
+    let image = checkpoint::read(checkpoint, known, &mut |changes| {
         if failed.is_none() {
             failed = load(&trees, changes).err();
         }
@@ -278,7 +291,7 @@ pub(super) fn build(
     }
     meta.insert(SEQUENCE, &end.last.to_be_bytes())
         .map_err(as_io)?;
-    meta.insert(SCHEMA_KEY, &SCHEMA.to_be_bytes())
+    meta.insert(SCHEMA_KEY, &image.schema.to_be_bytes())
         .map_err(as_io)?;
     db.flush().map_err(as_io)?;
     drop(trees);

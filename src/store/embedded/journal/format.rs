@@ -17,11 +17,26 @@ pub(in crate::store::embedded) const HEADER: usize = 40;
 /// Bytes before a record's payload.
 pub(in crate::store::embedded) const PREFIX: usize = 16;
 /// This format.
-const FORMAT: u32 = 1;
+pub(in crate::store::embedded) const FORMAT: u32 = 1;
 pub(in crate::store::embedded) const SEGMENT_MAGIC: [u8; 8] = *b"VXRJRNL\n";
 pub(in crate::store::embedded) const CHECKPOINT_MAGIC: [u8; 8] = *b"VXRCHKP\n";
 
-/// A file's header.
+/// Why bytes begin no file that can be read here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store::embedded) enum NotHeader {
+    /// A newer version wrote it, in this format.
+    Newer(u32),
+    /// What is wrong.
+    Wrong(String),
+}
+
+impl From<String> for NotHeader {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+/// A file's header. It keeps its shape in every later format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store::embedded) struct Header {
     /// What file it is.
@@ -62,7 +77,10 @@ impl Header {
 
     /// # Errors
     /// Why these bytes begin no such file.
-    pub(in crate::store::embedded) fn parse(bytes: &[u8], magic: [u8; 8]) -> Result<Self, String> {
+    pub(in crate::store::embedded) fn parse(
+        bytes: &[u8],
+        magic: [u8; 8],
+    ) -> Result<Self, NotHeader> {
         let head = bytes
             .get(..HEADER)
             .ok_or_else(|| "the header is cut off".to_owned())?;
@@ -71,13 +89,16 @@ impl Header {
         let (format, schema) = (fields.u32()?, fields.u32()?);
         let (sequence, salt, crc) = (fields.u64()?, fields.u64()?, fields.u32()?);
         if head.get(..32).map(crc32c::crc32c) != Some(crc) || fields.0 != [0; 4] {
-            return Err("the header's checksum is wrong".to_owned());
+            return Err("the header's checksum is wrong".to_owned().into());
         }
         if found != magic {
-            return Err("it is a file of another kind".to_owned());
+            return Err("it is a file of another kind".to_owned().into());
+        }
+        if format > FORMAT {
+            return Err(NotHeader::Newer(format));
         }
         if format != FORMAT {
-            return Err(format!("its format {format} is not known"));
+            return Err(format!("its format {format} is not known").into());
         }
         Ok(Self {
             magic,

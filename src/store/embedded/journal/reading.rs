@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::format::{self, HEADER, Header, PREFIX, SEGMENT_MAGIC};
+use super::format::{self, FORMAT, HEADER, Header, NotHeader, PREFIX, SEGMENT_MAGIC};
 
 /// Why the journal could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,32 @@ pub enum JournalError {
         /// What is wrong.
         why: String,
     },
+    /// A newer version wrote the file.
+    #[error(
+        "{} has {what} {found}: a newer version wrote it, this one knows up to {known}",
+        file.display()
+    )]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// `format` or `schema`.
+        what: &'static str,
+        /// Its number.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+}
+
+impl JournalError {
+    pub(in crate::store::embedded) fn newer_format(file: &Path, found: u32) -> Self {
+        Self::Newer {
+            file: file.to_owned(),
+            what: "format",
+            found,
+            known: FORMAT,
+        }
+    }
 }
 
 /// One file of the journal, as its name says.
@@ -184,7 +210,10 @@ fn read_segment(
                 "its name and its header differ",
             ));
         }
-        Err(why) => {
+        Err(NotHeader::Newer(found)) => {
+            return Err(JournalError::newer_format(&segment.path, found));
+        }
+        Err(NotHeader::Wrong(why)) => {
             // The header is synced before the first record is written: without a record this is a file whose making
             // was cut.
             let is_unfinished = bytes.iter().skip(HEADER).all(|byte| *byte == 0);

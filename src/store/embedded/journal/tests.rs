@@ -24,7 +24,7 @@ const SMALL: JournalSettings = JournalSettings {
 
 fn journal(data: &Path, after: u64, settings: JournalSettings) -> Journal {
     fs::create_dir_all(data.join(JOURNAL)).unwrap();
-    Journal::after(after, Arc::new(ThisMachine), data, settings).unwrap()
+    Journal::after(after, 1, Arc::new(ThisMachine), data, settings).unwrap()
 }
 
 fn group(number: u8) -> Changes {

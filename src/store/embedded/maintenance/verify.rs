@@ -14,6 +14,7 @@ use super::super::engine::{Engine, SEQUENCE};
 use super::super::journal::{JOURNAL, format, reading};
 use super::super::keys::Tree;
 use super::super::machine::{Machine as _, ThisMachine};
+use super::super::migrating::{self, OURS, SCHEMA};
 use super::super::rebuild::{self, NotOpened, SLED};
 use super::super::trust::{self, Left};
 use super::super::{EmbeddedSettings, lock};
@@ -67,9 +68,14 @@ pub fn verify_store(settings: &EmbeddedSettings) -> Result<VerifyReport, Mainten
     fs::metadata(path).map_err(&failed)?;
     let lock = lock::take(path)?;
     let mut report = VerifyReport::default();
+    if let Some(found) = migrating::needed(path, OURS)? {
+        let what = format!("it has schema {found}: the next start migrates it to {SCHEMA}");
+        report.wrong("schema", what);
+        return Ok(report);
+    }
     let mut source = None;
     for named in checkpoint::list(&path.join(CHECKPOINTS)).map_err(&failed)? {
-        match checkpoint::read(&named.path, &mut |_| Ok(())) {
+        match checkpoint::read(&named.path, SCHEMA, &mut |_| Ok(())) {
             Ok(_) => {
                 report.checkpoints += 1;
                 source.get_or_insert(named.path);
@@ -82,16 +88,19 @@ pub fn verify_store(settings: &EmbeddedSettings) -> Result<VerifyReport, Mainten
             "checkpoints",
             "none can be read: sled could not be made again",
         ),
-        Some(checkpoint) => match rebuild::build(path, BESIDE, checkpoint, settings.cache) {
-            Ok(made) => report.sequence = made.sequence,
-            Err(rebuild::RebuildError::Write(error)) => return Err(failed(error)),
-            Err(
-                rebuild::RebuildError::Checkpoint(error) | rebuild::RebuildError::Journal(error),
-            ) => {
-                report.wrong("journal", error);
-                source = None;
+        Some(checkpoint) => {
+            match rebuild::build(path, BESIDE, checkpoint, SCHEMA, settings.cache) {
+                Ok(made) => report.sequence = made.sequence,
+                Err(rebuild::RebuildError::Write(error)) => return Err(failed(error)),
+                Err(
+                    rebuild::RebuildError::Checkpoint(error)
+                    | rebuild::RebuildError::Journal(error),
+                ) => {
+                    report.wrong("journal", error);
+                    source = None;
+                }
             }
-        },
+        }
     }
     let beside = match &source {
         Some(_) => open(path, BESIDE, settings.cache, &lock, &mut report)?,
@@ -164,7 +173,7 @@ fn open(
 ) -> Result<Option<Engine>, MaintenanceError> {
     let failed = io_in("opening sled");
     let lock = lock.try_clone().map_err(&failed)?;
-    match rebuild::open_checked(path, name, cache, lock) {
+    match rebuild::open_checked(path, name, SCHEMA, cache, lock) {
         Ok(engine) => Ok(Some(engine)),
         Err(NotOpened::Io(error)) => Err(failed(error)),
         Err(NotOpened::Damage(why)) => {
