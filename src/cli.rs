@@ -116,12 +116,16 @@ pub fn main() -> ExitCode {
             user,
             furigana,
             file,
+            again,
+            batch,
         } => {
             let order = apply::Order {
                 merchant,
                 user,
                 furigana,
                 file,
+                again,
+                batch,
             };
             apply::run(args.config, order, &output)
         }

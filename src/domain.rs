@@ -24,7 +24,7 @@ mod user;
 mod verdict;
 mod verification;
 
-pub use application::{Application, ApplicationState, Heard};
+pub use application::{Application, ApplicationState, Batch, Heard};
 pub use breaker::{Breaker, BreakerChange, BreakerRule};
 pub use callback::{Arrival, Callback, SignCheck, Trust};
 pub use delivery::{

@@ -17,10 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{
-    Answer, Application, Attempt, Callback, CallbackId, Delivery, DeliveryPolicy, EndpointName,
-    Event, EventId, Health, HealthChange, Job, JobOrder, MerchantNo, OperationalEvent, Outcome,
-    Pause, Routing, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
-    VerifyPolicy,
+    Answer, Application, Attempt, Batch, Callback, CallbackId, Delivery, DeliveryPolicy,
+    EndpointName, Event, EventId, Health, HealthChange, Job, JobOrder, MerchantNo,
+    OperationalEvent, Outcome, Pause, Routing, Source, Timestamp, Trust, UserId, UserState,
+    Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -557,7 +557,8 @@ pub trait Store: Lists + Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// An application is about to go out: kept as of unknown fate, and its user watched from `due` on, before
-    /// anything is sent. If one is out already, nothing changes and that one is returned.
+    /// anything is sent. If one is out already, nothing changes and that one is returned; so is the user's latest one
+    /// of a batch if this is of the same batch, whatever became of it, unless it was declined or did not arrive.
     ///
     /// # Errors
     /// The store failed; nothing must be sent.
@@ -565,6 +566,7 @@ pub trait Store: Lists + Send + Sync + 'static {
         &self,
         merchant: &MerchantNo,
         user: &UserId,
+        batch: Option<&Batch>,
         now: Timestamp,
         due: Timestamp,
     ) -> Result<Option<Application>, StoreError>;

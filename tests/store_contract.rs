@@ -946,13 +946,13 @@ async fn an_application_is_known_before_it_is_sent_and_never_sent_twice(open: Op
     let taro = user("taro");
     let begun = bench
         .store()
-        .begin_application(&merchant(), &taro, at(0), at(30))
+        .begin_application(&merchant(), &taro, None, at(0), at(30))
         .await;
     assert_eq!(begun.expect("begins"), None);
     bench.restart().await;
     let begun = bench
         .store()
-        .begin_application(&merchant(), &taro, at(1), at(31))
+        .begin_application(&merchant(), &taro, None, at(1), at(31))
         .await;
     let out = begun.expect("begins").expect("one is out");
     assert_eq!(out.state, ApplicationState::Unknown);
@@ -975,7 +975,7 @@ async fn a_declined_application_leaves_nothing_behind(open: Opener) {
     let bench = Bench::new(open);
     let (store, taro) = (bench.store(), user("taro"));
     store
-        .begin_application(&merchant(), &taro, at(0), at(30))
+        .begin_application(&merchant(), &taro, None, at(0), at(30))
         .await
         .expect("begins");
     store

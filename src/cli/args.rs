@@ -131,7 +131,7 @@ pub(super) enum Verb {
 
     /// Apply for KYC (kycApplyFor), for one user or a file of them; the service then asks until the result is final
     #[command(
-        after_help = "A file is CSV with the header userId,usernameFurigana, or JSON Lines with these two names.\nRun again what was interrupted or failed in part: what was accepted is not sent twice.\n\nExamples:\n  vexora-relay apply --user jp_user_100008 --furigana 'ヤマダ タロウ'\n  vexora-relay apply --user jp_user_100008 --furigana - < name.txt\n  vexora-relay apply --merchant 1027749636 --file applications.csv"
+        after_help = "A file is CSV with the header userId,usernameFurigana, or JSON Lines with these two names.\nRun again what was interrupted or failed in part: what was accepted is not sent twice,\nnor after its result is out. A file with other ids, or in another order, is another round.\n\nExamples:\n  vexora-relay apply --user jp_user_100008 --furigana 'ヤマダ タロウ'\n  vexora-relay apply --user jp_user_100008 --furigana - < name.txt\n  vexora-relay apply --merchant 1027749636 --file applications.csv\n  vexora-relay apply --file applications.csv --again"
     )]
     Apply {
         /// The merchant's number; may be left out while there is one
@@ -151,6 +151,12 @@ pub(super) enum Verb {
         /// Many at once; `-` reads stdin
         #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "furigana"])]
         file: Option<PathBuf>,
+        /// Apply a second time for those whose results are out: a new round
+        #[arg(long, requires = "file")]
+        again: bool,
+        /// Go on with a round begun by --again; it said its key
+        #[arg(long, value_name = "KEY", requires = "file", conflicts_with = "again")]
+        batch: Option<String>,
     },
 
     /// Have users asked about until their results are final, who applied by other ways

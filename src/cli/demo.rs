@@ -185,7 +185,7 @@ async fn round_trip(
     for (user, fate) in USERS {
         let applied = relay
             .applications()
-            .apply(&merchant, &user.parse()?, &name)
+            .apply(&merchant, &user.parse()?, &name, None)
             .await?;
         step(
             began,

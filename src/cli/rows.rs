@@ -13,8 +13,13 @@ pub(super) struct Row {
     pub(super) name: Furigana,
 }
 
-/// A line's number, and what stands in it.
-pub(super) type Line = (usize, Result<Row, String>);
+/// What stands in a line.
+pub(super) struct Line {
+    pub(super) number: usize,
+    /// The user's id as it stands there, be it valid or not; empty where it cannot be found.
+    pub(super) id: String,
+    pub(super) read: Result<Row, String>,
+}
 
 /// The names of the two fields: those of the provider.
 const USER: &str = "userId";
@@ -61,14 +66,22 @@ fn json_lines(text: &str) -> Vec<Line> {
     filled
         .map(|(index, line)| {
             let parsed: Result<JsonRow, _> = serde_json::from_str(line);
-            let read = match parsed {
-                Ok(found) => row(&found.user_id, &found.username_furigana),
-                Err(error) => Err(format!(
-                    "not a JSON object with the strings {USER} and {NAME} (column {})",
-                    error.column()
-                )),
-            };
-            (index + 1, read)
+            let number = index + 1;
+            match parsed {
+                Ok(found) => Line {
+                    number,
+                    read: row(&found.user_id, &found.username_furigana),
+                    id: found.user_id,
+                },
+                Err(error) => Line {
+                    number,
+                    id: String::new(),
+                    read: Err(format!(
+                        "not a JSON object with the strings {USER} and {NAME} (column {})",
+                        error.column()
+                    )),
+                },
+            }
         })
         .collect()
 }
@@ -83,7 +96,7 @@ fn csv(text: &str) -> Result<Vec<Line>, String> {
         })
     };
     let (user, name) = (place(USER)?, place(NAME)?);
-    let rows = records.map(|(line, fields)| {
+    let rows = records.map(|(number, fields)| {
         let read = match (fields.get(user), fields.get(name)) {
             _ if fields.len() != header.len() => Err(format!(
                 "{} fields, expected {} as in the header",
@@ -93,7 +106,8 @@ fn csv(text: &str) -> Result<Vec<Line>, String> {
             (Some(user), Some(name)) => row(user, name),
             _ => Err("a field is missing".into()),
         };
-        (line, read)
+        let id = fields.get(user).cloned().unwrap_or_default();
+        Line { number, id, read }
     });
     Ok(rows.collect())
 }
@@ -153,7 +167,7 @@ mod tests {
         let user = |read: Result<Row, String>| read.ok().map(|row| row.user.to_string());
         lines
             .into_iter()
-            .map(|(line, read)| (line, user(read)))
+            .map(|line| (line.number, user(line.read)))
             .collect()
     }
 
@@ -179,7 +193,7 @@ mod tests {
         let errors: Vec<_> = parse(text.as_bytes())
             .expect("readable")
             .into_iter()
-            .map(|(line, read)| (line, read.err().expect("wrong")))
+            .map(|line| (line.number, line.read.err().expect("wrong")))
             .collect();
         assert_eq!(
             errors.iter().map(|(line, _)| *line).collect::<Vec<_>>(),

@@ -1,8 +1,38 @@
 //! An application of ours while its result is out: how it stands, and what has been heard of it.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Status, Timestamp, Verdict};
+use super::{InvalidId, Status, Timestamp, Verdict};
+
+/// What an application belongs to, in the words of whoever applies: the same file, run again, is the same batch. It
+/// applies once for each user, even after results are out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch(String);
+
+impl Batch {
+    /// The key as it was given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Batch {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let fits =
+            (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId(
+                "a batch is 1 to 64 visible ASCII characters, without spaces",
+            ))
+        }
+    }
+}
 
 /// How an application of ours stands while its result is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

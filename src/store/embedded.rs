@@ -70,7 +70,7 @@ use super::{
     SweepStep, Told, VerifyClaim,
 };
 use crate::domain::{
-    Application, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
+    Application, Batch, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
     MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use crate::metrics::CommitMetrics;
@@ -451,12 +451,13 @@ impl Store for SledStore {
         &self,
         merchant: &MerchantNo,
         user: &UserId,
+        batch: Option<&Batch>,
         now: Timestamp,
         due: Timestamp,
     ) -> Result<Option<Application>, StoreError> {
-        let (merchant, user) = (merchant.clone(), user.clone());
+        let (merchant, user, batch) = (merchant.clone(), user.clone(), batch.cloned());
         self.committer
-            .submit(move |txn| watching::begin(txn, &merchant, &user, now, due))
+            .submit(move |txn| watching::begin(txn, &merchant, &user, batch.as_ref(), now, due))
             .await
     }
 

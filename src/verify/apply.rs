@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use super::answer::read_data;
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
-    Application, FailureClass, Furigana, MerchantNo, QueryFailure, Secret, Timestamp, UserId,
-    VerifyPolicy,
+    Application, Batch, FailureClass, Furigana, MerchantNo, QueryFailure, Secret, Timestamp,
+    UserId, VerifyPolicy,
 };
 use crate::outbound::{BodyEnd, Client, Post};
 use crate::signing::vexora;
@@ -35,7 +35,7 @@ pub enum Applied {
     NotSent(FailureClass),
     /// Sent, and what became of it is not known. A query will tell.
     Unknown,
-    /// One for this user was sent before and its result is out; nothing was sent now.
+    /// One for this user was sent before and its result is out, or it was of the same batch; nothing was sent now.
     Already(Application),
 }
 
@@ -179,7 +179,8 @@ pub struct Applications {
 }
 
 impl Applications {
-    /// Applies for one user: kept, sent, and watched until the result is final.
+    /// Applies for one user: kept, sent, and watched until the result is final. Of one batch once, even after the
+    /// result, unless it was declined or not sent.
     ///
     /// # Errors
     /// Nothing was sent.
@@ -188,6 +189,7 @@ impl Applications {
         merchant: &MerchantNo,
         user: &UserId,
         name: &Furigana,
+        batch: Option<&Batch>,
     ) -> Result<Applied, ApplyError> {
         let merchants = self.merchants.load_full();
         let merchant = merchants
@@ -201,7 +203,11 @@ impl Applications {
         let now = self.clock.now();
         let number = &merchant.merchant;
         let due = now.plus(UNKNOWN_AFTER);
-        if let Some(out) = self.store.begin_application(number, user, now, due).await? {
+        let begun = self
+            .store
+            .begin_application(number, user, batch, now, due)
+            .await?;
+        if let Some(out) = begun {
             return Ok(Applied::Already(out));
         }
         let boundary = self.entropy.bits();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{
-    Application, Callback, Delivery, EndpointName, EventId, Health, MerchantNo, OperationalEvent,
-    Routing, Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Batch, Callback, Delivery, EndpointName, EventId, Health, MerchantNo,
+    OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use vexora_relay::store::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, DeliveryClaim, HastenFrom,
@@ -202,6 +202,7 @@ impl Store for RecordingStore {
         &self,
         _: &MerchantNo,
         _: &UserId,
+        _: Option<&Batch>,
         _: Timestamp,
         _: Timestamp,
     ) -> Result<Option<Application>, StoreError> {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::auth::Operator;
 use super::{AdminParts, attention, views};
-use crate::domain::{InvalidId, MerchantNo, Source, Trust, UserId};
+use crate::domain::{Batch, InvalidId, MerchantNo, Source, Trust, UserId};
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 use crate::verify::{Applied, ApplyError};
@@ -133,6 +133,7 @@ struct ApplicationBody {
     merchant: Option<String>,
     user_id: String,
     username_furigana: String,
+    batch: Option<String>,
 }
 
 pub(super) async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answer {
@@ -144,7 +145,13 @@ pub(super) async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answe
         .map_err(|error| invalid("userId", &error))?;
     let name = order.username_furigana.parse();
     let name = name.map_err(|error| invalid("usernameFurigana", &error))?;
-    let applied = match parts.applications.apply(&number, &user, &name).await {
+    let batch = order.batch.map(|batch| batch.parse()).transpose();
+    let batch: Option<Batch> = batch.map_err(|error| invalid("batch", &error))?;
+    let applications = &parts.applications;
+    let applied = match applications
+        .apply(&number, &user, &name, batch.as_ref())
+        .await
+    {
         Ok(applied) => applied,
         Err(ApplyError::Store(error)) => return Err(error.into()),
         Err(error @ (ApplyError::NoMerchant | ApplyError::NoPublicUrl)) => {

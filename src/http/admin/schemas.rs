@@ -420,6 +420,11 @@ fn application_order() -> Value {
             "merchant": or_null(merchant()),
             "userId": user(),
             "usernameFurigana": { "type": "string", "description": "the name in katakana; goes to Vexora and nowhere else" },
+            "batch": or_null(json!({
+                "type": "string",
+                "pattern": "^[!-~]{1,64}$",
+                "description": "applies once for each user of a batch, even after the result, unless declined or not sent",
+            })),
         },
         "required": ["userId", "usernameFurigana"],
         "additionalProperties": false,

@@ -133,6 +133,11 @@ pub(super) fn open_count(merchant: &MerchantNo) -> Vec<u8> {
     [b"open:".as_slice(), merchant.as_bytes()].concat()
 }
 
+/// The entry of [`Tree::Meta`] that holds a user's latest application of a batch: when it was sent, and the batch.
+pub(super) fn batch(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
+    [b"batch:".as_slice(), &user(merchant, user_id)].concat()
+}
+
 /// Which part of [`Tree::Unsettled`] a delivery stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

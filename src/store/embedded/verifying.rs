@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::Txn;
+use super::watching;
 use crate::domain::{
     Answer, CallbackId, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent,
     QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp, Trust, UserId, UserState,
@@ -200,7 +201,12 @@ pub(super) fn record(
             txn.put(user_key, state)?;
         }
         (Answer::Failed(QueryFailure::Refused(_)), Some(state)) => {
-            txn.put(user_key, state.unheard_of(now))?;
+            let sent = state.application;
+            let state = state.unheard_of(now);
+            if let Some(sent) = sent.filter(|_| state.application.is_none()) {
+                watching::forget_batch(txn, merchant, user, &sent)?;
+            }
+            txn.put(user_key, state)?;
         }
         (Answer::Failed(_), _) => {}
     }

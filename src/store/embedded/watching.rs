@@ -6,7 +6,8 @@ use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::txn::Txn;
 use crate::domain::{
-    Application, MerchantNo, Source, Timestamp, Trust, UserId, UserState, Verification, VerifyPhase,
+    Application, ApplicationState, Batch, Heard, MerchantNo, Source, Timestamp, Trust, UserId,
+    UserState, Verification, VerifyPhase,
 };
 use crate::store::StoreError;
 
@@ -59,6 +60,7 @@ pub(super) fn begin(
     txn: &mut Txn<'_>,
     merchant: &MerchantNo,
     user: &UserId,
+    batch: Option<&Batch>,
     now: Timestamp,
     due: Timestamp,
 ) -> Result<Option<Application>, StoreError> {
@@ -67,9 +69,51 @@ pub(super) fn begin(
     if state.application.is_some() {
         return Ok(state.application);
     }
+    if let Some(batch) = batch {
+        let kept = keys::batch(merchant, user);
+        if let Some((at, before)) = batch_of(txn, &kept)?
+            && before == batch.as_str().as_bytes()
+        {
+            // What was declined or never arrived is not kept: this one has had its result.
+            return Ok(Some(Application {
+                at,
+                state: ApplicationState::Accepted,
+                heard: Heard::default(),
+            }));
+        }
+        let mut entry = now.as_millis().to_be_bytes().to_vec();
+        entry.extend_from_slice(batch.as_str().as_bytes());
+        txn.put_raw(Tree::Meta, kept, entry);
+    }
     txn.put(key, state.applying(now))?;
     watch(txn, merchant, user, now, due)?;
     Ok(None)
+}
+
+/// When a user's latest application of a batch was sent, and the batch.
+fn batch_of(txn: &Txn<'_>, key: &[u8]) -> Result<Option<(Timestamp, Vec<u8>)>, StoreError> {
+    let Some(bytes) = txn.get_raw(Tree::Meta, key)? else {
+        return Ok(None);
+    };
+    let (at, batch) = bytes
+        .split_first_chunk::<8>()
+        .ok_or_else(|| damaged(Tree::Meta, key, "not a time and a batch"))?;
+    let at = Timestamp::from_millis(u64::from_be_bytes(*at));
+    Ok(Some((at, batch.to_vec())))
+}
+
+/// An application came to nothing: its batch may send it again. The batch of an older one, which did arrive, stays.
+pub(super) fn forget_batch(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    user: &UserId,
+    sent: &Application,
+) -> Result<(), StoreError> {
+    let key = keys::batch(merchant, user);
+    if batch_of(txn, &key)?.is_some_and(|(at, _)| at == sent.at) {
+        txn.delete(Tree::Meta, key);
+    }
+    Ok(())
 }
 
 pub(super) fn finish(
@@ -82,6 +126,9 @@ pub(super) fn finish(
     let key = keys::user(merchant, user);
     let state: UserState = txn.get(&key)?.unwrap_or_default();
     let sent = state.application.map(|application| application.at);
+    if let Some(sent) = state.application.filter(|_| !accepted) {
+        forget_batch(txn, merchant, user, &sent)?;
+    }
     txn.put(
         key.clone(),
         if accepted {
