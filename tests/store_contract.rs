@@ -27,7 +27,7 @@ use self::pages::{
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
-    Answer, ApplicationState, Arrival, Callback, Delivery, DeliveryPolicy, DeliveryState,
+    Answer, ApplicationState, Arrival, Batch, Callback, Delivery, DeliveryPolicy, DeliveryState,
     EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route,
     Routing, Schedule, SignCheck, Source, Status, Stranger, Timestamp, Trust, UserId, Verdict,
     VerifyLane, VerifyPolicy,
@@ -984,6 +984,18 @@ async fn a_declined_application_leaves_nothing_behind(open: Opener) {
         .expect("ends");
     let story = store.story(&merchant(), &taro).await.expect("reads");
     assert!(story.verification.is_none() && story.state.application.is_none());
+
+    let batch: Batch = "monday".parse().expect("a batch");
+    for accepted in [false, true] {
+        let begun = store
+            .begin_application(&merchant(), &taro, Some(&batch), at(1), at(30))
+            .await;
+        assert_eq!(begun.expect("begins"), None, "declined before");
+        store
+            .finish_application(&merchant(), &taro, accepted, None)
+            .await
+            .expect("ends");
+    }
 }
 
 async fn the_store_remembers_when_the_relay_was_alive(open: Opener) {

@@ -321,10 +321,16 @@ impl Service {
         })
     }
 
+    /// Sends a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Sends a signal, waits for the end, and returns the exit code.
     #[track_caller]
     pub fn stop(&mut self, signal: Signal) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.signal(signal);
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => self.said.push(line),

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 use vexora_relay::domain::Status;
+use vexora_relay::sandbox::Faults;
 
 use super::kit::{
     Downstream, Ended, MERCHANT, Place, Provider, SECRET, Service, config, endpoint, merchant,
@@ -159,10 +160,116 @@ fn an_application_that_vexora_declines_is_said_to_be_and_leaves_nothing() {
         (status, &problem["code"], &problem["status"]),
         (422, &"application_declined".into(), &422.into())
     );
+    let of_a_batch = body.replace('}', ", \"batch\": \"monday\"}");
+    for _ in 0..2 {
+        let admin = format!("http://{admin}");
+        let place = &running.place;
+        let (status, _) = place.admin(&admin, "POST", "/api/v1/applications", &of_a_batch);
+        assert_eq!(status, 422, "declined is not sent, also within a batch");
+    }
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("1006") && !detail.contains(NAME));
     let story = running.place.run(&["status", "taro", "--json"]).with(0);
     assert!(story.json()["application"].is_null() && story.json()["verification"].is_null());
+}
+
+impl Running {
+    fn file(&self, rows: &[(&str, &str)]) {
+        let rows = rows.iter().map(|(id, name)| format!("{id},{name}\n"));
+        let text = format!("userId,usernameFurigana\n{}", rows.collect::<String>());
+        std::fs::write(self.place.path().join("users.csv"), text).unwrap();
+    }
+
+    fn apply_file(&self, more: &[&str]) -> Ended {
+        let verb = [&["apply", "--file", "users.csv"], more].concat();
+        self.place.run(&verb)
+    }
+
+    /// How often each of them reached Vexora.
+    fn sent(&self, ids: &[&str]) -> Vec<usize> {
+        let sandbox = &self.provider.sandbox;
+        let sent = ids.iter();
+        sent.map(|id| sandbox.applications(&merchant(), &user(id)).len())
+            .collect()
+    }
+}
+
+#[test]
+fn a_file_run_again_sends_nothing_twice_even_after_the_results() {
+    let ledger = Downstream::start();
+    let running = Running::start(&nobody(), SECRET, &endpoint(&ledger.url));
+    running.file(&[("taro", NAME), ("hana", NAME)]);
+    assert_eq!(running.apply_file(&[]).with(0).out, "2 accepted\n");
+    let sandbox = &running.provider.sandbox;
+    for id in ["taro", "hana"] {
+        let url = sandbox.applications(&merchant(), &user(id))[0]
+            .callback_url
+            .clone();
+        sandbox.set_status(&merchant(), &user(id), Status::Approved, None);
+        running.provider.post_callback(id, url);
+        ledger.next();
+        let story = running.place.run(&["status", id, "--json"]).with(0).json();
+        assert_eq!(
+            (&story["status"], &story["application"]),
+            (&"approved".into(), &Value::Null)
+        );
+    }
+    // A name that was spelt wrongly makes no other batch.
+    running.file(&[("taro", NAME), ("hana", "ハナ")]);
+    let again = running.apply_file(&["--json"]).with(0).json();
+    assert_eq!(
+        (&again["accepted"], &again["already"]),
+        (&0.into(), &2.into())
+    );
+    assert_eq!(running.sent(&["taro", "hana"]), [1, 1]);
+    assert_eq!(running.apply_file(&["--again"]).with(0).out, "2 accepted\n");
+    assert_eq!(running.sent(&["taro", "hana"]), [2, 2]);
+}
+
+#[test]
+fn an_interrupted_file_says_what_failed_and_goes_on_where_it_was() {
+    let running = Running::start(&nobody(), SECRET, "");
+    let hang = ["h1", "h2", "h3", "h4"];
+    let faults = Faults {
+        apply_hang: true,
+        ..Faults::default()
+    };
+    let sandbox = &running.provider.sandbox;
+    for id in hang {
+        sandbox.set_user_faults(&merchant(), &user(id), Some(faults.clone()));
+    }
+    let rows = ["wrong", "taro", "h1", "h2", "h3", "h4", "hana"];
+    running.file(&rows.map(|id| (id, if id == "wrong" { "!" } else { NAME })));
+    let command = &["apply", "--file", "users.csv", "--again"];
+    let mut client = Service::start(running.place.command(command));
+    // All that goes at a time hangs: whoever stood before has been answered.
+    let hangs = (0..1000).any(|_| {
+        running.place.run(&["status"]).with(0);
+        running.sent(&hang) == [1; 4]
+    });
+    assert!(hangs, "{:?}", running.sent(&rows));
+    client.signal(Signal::INT);
+    client.wait_for(|line| line.contains("Ctrl-C again").then_some(()));
+    assert_eq!(client.stop(Signal::INT), Some(1));
+    let said = client.said.join("\n");
+    for part in ["line 2: usernameFurigana", "stopped after 2 of 7"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (_, key) = said.split_once("--batch ").expect("the round's key");
+    let key = key.split(' ').next().unwrap();
+
+    for id in hang {
+        sandbox.set_user_faults(&merchant(), &user(id), None);
+    }
+    running.file(&rows.map(|id| (id, NAME)));
+    let resumed = running.apply_file(&["--batch", key, "--json"]).with(0);
+    let resumed = resumed.json();
+    assert_eq!(
+        (&resumed["accepted"], &resumed["already"]),
+        (&2.into(), &5.into()),
+        "{resumed}"
+    );
+    assert_eq!(running.sent(&rows), [1; 7]);
 }
 
 #[test]

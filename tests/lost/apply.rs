@@ -44,6 +44,68 @@ async fn while_its_result_is_out_a_user_is_not_applied_for_twice_and_after_it_is
 }
 
 #[tokio::test]
+async fn of_one_batch_a_user_is_applied_for_once_even_after_the_verdict() {
+    let mut world = World::new().await;
+    let apply = async |world: &World, batch: Option<&str>| {
+        let body = json!({"userId": "reject-u1", "usernameFurigana": NAME, "batch": batch});
+        let (status, body) = world.api("POST", "applications", Some(body)).await;
+        assert_eq!(status, 200, "{body}");
+        (body["result"].as_str().unwrap().to_owned(), body)
+    };
+    let sent = |world: &World| {
+        let sent = world.sandbox.applications(&merchant(), &user("reject-u1"));
+        sent.len()
+    };
+    assert_eq!(apply(&world, Some("monday")).await.0, "accepted");
+    let (_, out) = apply(&world, Some("monday")).await;
+    world.pass(secs(61), secs(60)).await;
+    assert_eq!(world.receiver.results("reject-u1"), ["rejected"]);
+    let (again, done) = apply(&world, Some("monday")).await;
+    assert_eq!((again.as_str(), sent(&world)), ("already", 1));
+    assert_eq!(
+        (&done["since"], &done["known"]),
+        (&out["since"], &true.into())
+    );
+    world.restart().await;
+    assert_eq!(apply(&world, Some("monday")).await.0, "already");
+    assert_eq!(sent(&world), 1);
+
+    assert_eq!(apply(&world, Some("tuesday")).await.0, "accepted");
+    assert_eq!(sent(&world), 2, "another batch");
+    world.pass(secs(61), secs(60)).await;
+    assert_eq!(apply(&world, None).await.0, "accepted");
+    assert_eq!(sent(&world), 3, "and none");
+    world.pass(secs(61), secs(60)).await;
+    assert_eq!(apply(&world, Some("tuesday")).await.0, "already");
+    assert_eq!(sent(&world), 3);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_application_that_did_not_arrive_may_be_sent_again_by_its_batch() {
+    let world = World::shaped(Shape {
+        provider: false,
+        ..Shape::default()
+    })
+    .await;
+    for _ in 0..2 {
+        let body = json!({"userId": "u1", "usernameFurigana": NAME, "batch": "monday"});
+        let (status, problem) = world.api("POST", "applications", Some(body)).await;
+        assert_eq!(
+            (status, problem["code"].as_str()),
+            (502, Some("vexora_unreachable"))
+        );
+    }
+    for wrong in ["", "with space", "é", &"x".repeat(65)] {
+        let body = json!({"userId": "u1", "usernameFurigana": NAME, "batch": wrong});
+        let (status, problem) = world.api("POST", "applications", Some(body)).await;
+        assert_eq!(status, 400);
+        assert!(problem["detail"].as_str().unwrap().contains("batch"));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_declined_application_leaves_nothing_behind_but_its_code() {
     let world = World::new().await;
     world.faults(|faults| faults.success_text = true);

@@ -234,7 +234,9 @@ async fn a_watch_that_was_there_before_an_application_outlives_its_refusal() {
     world.clock.advance(secs(10));
     let store = world.store();
     for user in [&watched, &applied] {
-        let begun = store.begin_application(&merchant, user, now(), now()).await;
+        let begun = store
+            .begin_application(&merchant, user, None, now(), now())
+            .await;
         assert!(begun.unwrap().is_none());
         let ended = store.finish_application(&merchant, user, false, None).await;
         ended.unwrap();
