@@ -365,3 +365,22 @@ fn a_store_whose_sled_has_more_than_its_journal_is_left_alone() {
     drop(mended);
     assert_eq!(records(&open(&data, TWO).unwrap().engine), turned(&old));
 }
+
+#[test]
+fn a_store_whose_only_checkpoint_is_at_its_end_is_migrated_like_any() {
+    let (place, old) = lived_in();
+    let data = place.path().join("data");
+    let opened = open(&data, ONE).unwrap();
+    let never = std::sync::atomic::AtomicBool::new(false);
+    let taken = images::take(&opened.engine, &ThisMachine, &never).unwrap();
+    assert_eq!(taken.sequence, opened.engine.sequence());
+    drop(opened);
+    fs::remove_file(data.join(CHECKPOINTS).join(checkpoint::name(0))).unwrap();
+    let opened = open(&data, TWO).unwrap();
+    assert_eq!(records(&opened.engine), turned(&old));
+    let rebuilt = opened.report.rebuilt;
+    assert_eq!(rebuilt, Some(super::super::outcome::Rebuilt::Migrated));
+    drop(opened);
+    assert!(reading::segments(&data.join(JOURNAL)).unwrap().is_empty());
+    assert_eq!(open(&data, TWO).unwrap().report.rebuilt, None);
+}
