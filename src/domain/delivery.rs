@@ -304,16 +304,17 @@ impl Delivery {
         }
     }
 
-    /// An operator wants it tried again, from the start of its schedule. It stands in no line any more: what came
-    /// after it may have been told long ago.
+    /// An operator wants it tried again, from the start of its schedule, in this line. `late`: a newer result of its user
+    /// was told or is under way, so it arrives marked as a replay.
     #[must_use]
-    pub fn revived(self, now: Timestamp) -> Self {
+    pub fn revived(self, now: Timestamp, line: Option<(MerchantNo, UserId)>, late: bool) -> Self {
         let state = DeliveryState::Waiting { due: now };
         Self {
             state,
             since: now,
             spent: 0,
-            line: None,
+            line,
+            replay: self.replay || late,
             ..self
         }
     }
@@ -502,7 +503,7 @@ mod tests {
                 reason
             }
         );
-        let revived = given_up.revived(at(200));
+        let revived = given_up.revived(at(200), None, false);
         assert_eq!((revived.due(), revived.attempts), (Some(at(200)), 5));
         let again = try_once(revived, at(200), &refused(None), 0.0, &rules);
         assert_eq!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use vexora_relay::domain::{
-    Delivery, EndpointName, EventId, JobKind, JobOrder, Outcome, Standing, Timestamp,
+    Delivery, DeliveryState, EndpointName, EventId, JobKind, JobOrder, Outcome, Standing, Timestamp,
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, verify_store};
 use vexora_relay::store::{Bygone, DeliveryClaim, Lane, Store};
@@ -117,13 +117,25 @@ impl Run {
         }
         for claim in &claims {
             let Some((_, name)) = &claim.delivery.line else {
+                assert!(claim.delivery.replay, "{:?} has no line", claim.delivery);
                 continue;
             };
-            for older in self.line(name.as_str()).await {
-                let goes_first = older.sequence < claim.delivery.sequence
-                    && older.line.is_some()
-                    && older.is_pending();
-                assert!(!goes_first, "{:?} overtook {older:?}", claim.delivery);
+            for other in self.line(name.as_str()).await {
+                // Only what is marked as a replay may go beside the line, or arrive after a newer one.
+                let beside = other.replay && other.line.is_none();
+                let goes_first = other.sequence < claim.delivery.sequence && other.is_pending();
+                assert!(
+                    beside || !goes_first,
+                    "{:?} overtook {other:?}",
+                    claim.delivery
+                );
+                let told = matches!(other.state, DeliveryState::Delivered { .. })
+                    && other.sequence > claim.delivery.sequence;
+                assert!(
+                    !told || other.replay || claim.delivery.replay,
+                    "{:?} comes after {other:?}",
+                    claim.delivery
+                );
             }
         }
         let number = claims.len();

@@ -1,6 +1,7 @@
 //! Use cases of operators: endpoints paused and resumed, deliveries retried and discarded, endpoints tested.
 
-use super::keys;
+use super::codec::damaged;
+use super::keys::{self, Tree};
 use super::publishing;
 use super::settling::move_place;
 use super::tallies;
@@ -92,9 +93,7 @@ pub(super) fn retry_one(
     now: Timestamp,
 ) -> Result<Delivery, StoreError> {
     if matches!(before.state, DeliveryState::Abandoned { .. }) {
-        let after = before.revived(now);
-        publishing::enqueue(txn, after.clone())?;
-        return Ok(after);
+        return revive(txn, before, now);
     }
     let state = DeliveryState::Waiting { due: now };
     let after = Delivery {
@@ -107,6 +106,31 @@ pub(super) fn retry_one(
         // It is due as soon as those before it are settled.
         tallies::put_delivery(txn, Some(&before), after.clone())?;
     }
+    Ok(after)
+}
+
+/// Puts what was abandoned back to its place in its user's line, before whatever is newer and waits. Beside one that is
+/// newer and under way it goes beside the line: nobody can tell which of them arrives first.
+fn revive(txn: &mut Txn<'_>, before: Delivery, now: Timestamp) -> Result<Delivery, StoreError> {
+    let (mut line, mut late) = (before.line.clone(), false);
+    if let Some((merchant, user)) = &before.line {
+        let newer = keys::event_of_user(merchant, user, before.sequence.saturating_add(1));
+        let results = keys::user_prefix(merchant, user);
+        let newer = txn.first_from(Tree::EventsByUser, &newer, &results, usize::MAX)?;
+        for (key, event) in newer {
+            let event = keys::trailing_id(&event)
+                .map(EventId::from_bytes)
+                .ok_or_else(|| damaged(Tree::EventsByUser, &key, "not an event id"))?;
+            let newer: Option<Delivery> = txn.get(&keys::delivery(event, &before.endpoint))?;
+            match newer.map(|newer| newer.state) {
+                Some(DeliveryState::Delivering { .. }) => (line, late) = (None, true),
+                Some(DeliveryState::Delivered { .. }) => late = true,
+                Some(DeliveryState::Waiting { .. } | DeliveryState::Abandoned { .. }) | None => {}
+            }
+        }
+    }
+    let after = before.revived(now, line, late);
+    publishing::enqueue(txn, after.clone())?;
     Ok(after)
 }
 
@@ -132,7 +156,7 @@ pub(super) fn discard_one(
         // Nobody follows it: the first of its line has its place in the queue, or is out.
         if let Some((merchant, user)) = &before.line {
             let place = keys::line(&before.endpoint, merchant, user, before.sequence);
-            txn.delete(keys::Tree::DeliveryLine, place);
+            txn.delete(Tree::DeliveryLine, place);
         }
     }
     tallies::put_delivery(txn, Some(&before), after.clone())?;
@@ -145,10 +169,7 @@ fn is_first(txn: &Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
         return Ok(true);
     };
     let line = keys::line_prefix(&delivery.endpoint, merchant, user);
-    let first = txn
-        .first(keys::Tree::DeliveryLine, &line, 1)?
-        .into_iter()
-        .next();
+    let first = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next();
     let own = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
     Ok(first.is_some_and(|(key, _)| key == own))
 }

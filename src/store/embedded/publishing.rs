@@ -1,10 +1,12 @@
 //! Making events: the event, its deliveries and their places in line, in the transaction of whatever caused them.
 
+use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
-    Delivery, DeliveryState, Event, EventContent, EventId, OperationalEvent, Routing, Timestamp,
+    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, OperationalEvent, Routing,
+    Timestamp,
 };
 use crate::store::{Lane, StoreError};
 
@@ -63,13 +65,18 @@ pub(super) fn publish_news(
     publish(txn, event, routing)
 }
 
-/// Stores a pending delivery and puts it in line; the first of its line is due.
+/// Stores a pending delivery and puts it in line; the first of its line is due. Nothing newer in its line is under way.
 pub(super) fn enqueue(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
     let mut is_first = true;
     if let Some((merchant, user)) = &delivery.line {
         let line = keys::line_prefix(&delivery.endpoint, merchant, user);
-        is_first = txn.first(Tree::DeliveryLine, &line, 1)?.is_empty();
         let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
+        if let Some((first, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.pop() {
+            is_first = place < first;
+            if is_first {
+                make_way(txn, &delivery.endpoint, &first, &event)?;
+            }
+        }
         txn.put_raw(
             Tree::DeliveryLine,
             place,
@@ -84,4 +91,22 @@ pub(super) fn enqueue(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), Store
     // One that was settled before may be told again.
     let before: Option<Delivery> = txn.get(&keys::delivery(delivery.event, &delivery.endpoint))?;
     tallies::put_delivery(txn, before.as_ref(), delivery)
+}
+
+/// Something older has come before the first of a line, which waits for its turn again.
+fn make_way(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    place: &[u8],
+    event: &[u8],
+) -> Result<(), StoreError> {
+    let event = keys::trailing_id(event)
+        .map(EventId::from_bytes)
+        .ok_or_else(|| damaged(Tree::DeliveryLine, place, "not an event id"))?;
+    let first: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
+    if let Some(due) = first.as_ref().and_then(Delivery::due) {
+        let key = keys::delivery_due(endpoint, false, due, event);
+        txn.delete(Tree::DeliveryDue, key);
+    }
+    Ok(())
 }
