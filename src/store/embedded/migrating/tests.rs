@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
 
 use super::super::EmbeddedSettings;
 use super::super::engine::{Changes, SEQUENCE};
@@ -117,7 +117,12 @@ impl Machine for Mortal {
     }
 }
 
+/// A child has a copy of every open file, locks included, from its fork to its exec: meanwhile no store that another
+/// test has just closed can be opened.
+static FORKING: RwLock<()> = RwLock::new(());
+
 fn open_on(data: &Path, shape: Shape, machine: Arc<dyn Machine>) -> Result<Opened, OpenError> {
+    let _nobody_forks = FORKING.read().unwrap();
     let mut settings = EmbeddedSettings::at(data.to_owned(), 0);
     settings.cache = 4 << 20;
     let now = Timestamp::from_millis(1_760_000_000_000);
@@ -160,12 +165,14 @@ fn lived_in() -> (tempfile::TempDir, Records) {
     let place = tempfile::tempdir().unwrap();
     let fixture =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-schema-1.tar.gz");
+    let forking = FORKING.write().unwrap();
     let unpacked = Command::new("tar")
         .arg("-xzf")
         .arg(fixture)
         .arg("-C")
         .arg(place.path())
         .status();
+    drop(forking);
     assert!(unpacked.unwrap().success());
     let mut opened = open(&place.path().join("data"), ONE).unwrap();
     for number in 0..40_u8 {
@@ -184,11 +191,13 @@ fn lived_in() -> (tempfile::TempDir, Records) {
 
 fn copy(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().unwrap();
+    let forking = FORKING.write().unwrap();
     let copied = Command::new("cp")
         .arg("-R")
         .arg(from.join("data"))
         .arg(to.path())
         .status();
+    drop(forking);
     assert!(copied.unwrap().success());
     to
 }
