@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The Debian package as its users meet it: installed, upgraded, removed and purged. In a copy of this system made of an
-# overlay, in a mount namespace of its own: nothing of it outlives the test. After `bash packaging/build`.
+# overlay, in a mount namespace of its own: nothing of it outlives the test. After `bash systemd/debian/build`.
 # Needs root that may mount, and Debian; says so and passes elsewhere.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,7 +22,7 @@ packages=(target/debian/vexora-relay_*.deb)
 
 if command -v lintian >/dev/null; then
     echo "lintian:"
-    lintian --allow-root --fail-on error,warning --suppress-tags-from-file packaging/lintian-not-ours "${packages[0]}"
+    lintian --allow-root --fail-on error,warning --suppress-tags-from-file systemd/debian/lintian-not-ours "${packages[0]}"
 else
     echo "SKIPPED: lintian is not here (Debian: lintian)"
 fi
@@ -80,7 +80,7 @@ inside man -w vexora-relay-serve >/dev/null 2>&1 || echo "(no man here to find t
 
 echo "the commands of docs/production.md:"
 # A production host's name for the package, and no service manager: where the page starts the service, it is started so.
-cp "$root/tmp/first.deb" "$root/root/$(basename "${packages[0]}")"
+cp "$root/tmp/first.deb" "$root"/root"/$(basename "${packages[0]}")"
 rm -r "${root:?}$secrets"/*
 echo s3cr3t >"$root$secrets/app-secret"
 # Nothing leaves this machine.

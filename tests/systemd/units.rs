@@ -86,7 +86,7 @@ fn every_credential_of_the_shipped_configurations_is_loaded() {
     ] {
         std::fs::write(credentials.path().join(name), secret).unwrap();
     }
-    for shipped in ["config.toml", "packaging/config.toml"] {
+    for shipped in ["config.toml", "systemd/debian/config.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(shipped);
         let text = std::fs::read_to_string(&path).unwrap();
         let mut named = 0;
