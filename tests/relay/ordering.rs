@@ -141,13 +141,14 @@ async fn one_that_is_tried_again_goes_before_a_newer_one_that_waits() {
     let relay = given_up(&sink, &["3"]).await;
     sink.answers_next(Reply::status(500));
     relay.result("u1", "2").await;
+    relay.advance(secs(3));
     sink.answers_next(Reply::status(500));
     retry_all(&relay).await;
-    assert_eq!(sequences(&sink)[2..], [2, 1]);
-    for _ in 0..2 {
-        relay.advance(secs(6));
-        relay.settle().await;
-    }
+    relay.advance(secs(3));
+    relay.settle().await;
+    assert_eq!(sequences(&sink)[2..], [2, 1], "due, and behind the older");
+    relay.advance(secs(6));
+    relay.settle().await;
     assert_eq!(sequences(&sink)[4..], [1, 2]);
     assert!(!sink.requests().iter().any(is_replay));
 }
