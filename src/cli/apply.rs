@@ -58,8 +58,8 @@ enum Stopped {
 enum Fate {
     Accepted,
     Already,
-    /// Sent; a query will tell.
-    Unknown,
+    /// Sent, without a clear answer; a query will tell.
+    Unknown(String),
     Failed(String),
 }
 
@@ -215,7 +215,7 @@ fn fate(answered: &Answered) -> anyhow::Result<Fate> {
     Ok(match (answered.text("result"), answered.text("code")) {
         ("accepted", _) => Fate::Accepted,
         ("already", _) => Fate::Already,
-        ("unknown", _) => Fate::Unknown,
+        ("unknown", _) => Fate::Unknown(answered.text("cause").to_owned()),
         (_, "cannot_apply" | "no_such_merchant" | "merchant_needed") => {
             anyhow::bail!("{}", answered.problem())
         }
@@ -230,7 +230,14 @@ fn report(run: Run, file: Option<&Path>, resumed: &str, output: &Output) -> Resu
         match fate {
             Fate::Accepted => accepted += 1,
             Fate::Already => already += 1,
-            Fate::Unknown => unknown += 1,
+            Fate::Unknown(cause) => {
+                unknown += 1;
+                let place = match (file, user) {
+                    (Some(_), Some(user)) => format!("line {line}, user {user}: "),
+                    _ => String::new(),
+                };
+                output.note(&format!("{place}no clear answer from Vexora: {cause}"));
+            }
             Fate::Failed(why) => {
                 let place = match (file, user) {
                     (Some(_), Some(user)) => format!("line {line}, user {user}"),

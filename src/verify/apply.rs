@@ -33,8 +33,8 @@ pub enum Applied {
     Declined(String),
     /// It never got it: no connection was made. Can be sent again at once.
     NotSent(FailureClass),
-    /// Sent, and what became of it is not known. A query will tell.
-    Unknown,
+    /// Sent, and what became of it is not known. A query will tell. With what there was instead of a clear answer.
+    Unknown(String),
     /// One for this user was sent before and its result is out, or it was of the same batch; nothing was sent now.
     Already(Application),
 }
@@ -130,14 +130,17 @@ impl Applicant {
         match self.client.post(post).await {
             // No connection, no application; anything later may have arrived.
             Err(error) if is_before_sending(error.class) => Applied::NotSent(error.class),
-            Err(_) => Applied::Unknown,
-            Ok(answer) if answer.status != 200 || answer.body_end != BodyEnd::Whole => {
-                Applied::Unknown
+            Err(error) => Applied::Unknown(format!("no answer ({})", error.class.as_str())),
+            Ok(answer) if answer.status != 200 => {
+                Applied::Unknown(format!("HTTP status {}", answer.status))
+            }
+            Ok(answer) if answer.body_end != BodyEnd::Whole => {
+                Applied::Unknown("an answer that broke off".to_owned())
             }
             Ok(answer) => match read_data(&answer.body) {
                 Ok(_) => Applied::Accepted,
                 Err(QueryFailure::Refused(code)) => Applied::Declined(code),
-                Err(_) => Applied::Unknown,
+                Err(failure) => Applied::Unknown(failure.to_string()),
             },
         }
     }
@@ -216,7 +219,7 @@ impl Applications {
             .send(merchant, callback_url, user, name, now, boundary)
             .await;
         tracing::debug!(merchant = %number, user = %user, "application of this user");
-        tracing::info!(merchant = %number, outcome = applied.as_str(), "application sent");
+        tracing::info!(merchant = %number, outcome = applied.as_str(), cause = applied.cause(), "application sent");
         match &applied {
             Applied::Accepted => {
                 self.store
@@ -228,7 +231,7 @@ impl Applications {
                     .finish_application(number, user, false, None)
                     .await?;
             }
-            Applied::Unknown | Applied::Already(_) => {}
+            Applied::Unknown(_) | Applied::Already(_) => {}
         }
         Ok(applied)
     }
@@ -272,6 +275,15 @@ impl Applications {
 }
 
 impl Applied {
+    /// Why its fate is unknown, if it is.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
     /// A stable word for it: `accepted`, `declined`, `not_sent`, `unknown`, `already`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -279,7 +291,7 @@ impl Applied {
             Self::Accepted => "accepted",
             Self::Declined(_) => "declined",
             Self::NotSent(_) => "not_sent",
-            Self::Unknown => "unknown",
+            Self::Unknown(_) => "unknown",
             Self::Already(_) => "already",
         }
     }

@@ -135,7 +135,10 @@ async fn an_application_without_an_answer_is_settled_by_a_query_and_never_sent_t
         faults.apply_hang = true;
         faults.callback_never = true;
     });
-    assert_eq!(world.apply("u1").await, (202, "unknown".into()));
+    let body = json!({"userId": "u1", "usernameFurigana": NAME});
+    let (status, answer) = world.api("POST", "applications", Some(body)).await;
+    let expected = json!({"result": "unknown", "cause": "no answer (timeout)"});
+    assert_eq!((status, answer), (202, expected));
     world.faults(|faults| faults.callback_never = true);
     assert_eq!(world.apply("u1").await, (200, "already".into()));
     world.restart().await;

@@ -161,7 +161,7 @@ pub(super) async fn apply(_: Operator, parts: Parts, bytes: web::Bytes) -> Answe
     };
     let status = match &applied {
         Applied::Accepted | Applied::Already(_) => StatusCode::OK,
-        Applied::Unknown => StatusCode::ACCEPTED,
+        Applied::Unknown(_) => StatusCode::ACCEPTED,
         Applied::Declined(code) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             let problem = Problem::new(status, "application_declined", "");

@@ -447,6 +447,7 @@ fn applied() -> Value {
             "result": words(&["accepted", "already", "unknown"]),
             "since": time(),
             "known": flag(),
+            "cause": text(),
         },
         "required": ["result"],
         "additionalProperties": false,

@@ -20,8 +20,9 @@ pub(super) fn applied(applied: &Applied) -> Value {
             "since": out.at.to_string(),
             "known": out.state == ApplicationState::Accepted,
         }),
+        Applied::Unknown(cause) => json!({ "result": result, "cause": cause }),
         // The last two are answered as problems.
-        Applied::Accepted | Applied::Unknown | Applied::Declined(_) | Applied::NotSent(_) => {
+        Applied::Accepted | Applied::Declined(_) | Applied::NotSent(_) => {
             json!({ "result": result })
         }
     }
