@@ -182,11 +182,16 @@ impl Deliverer {
         }
         let mut ease = self.ease();
         let before = *ease;
+        let eased = if outcome.status.is_some_and(Ease::is_overload) {
+            ease.overloaded()
+        } else {
+            *ease
+        };
         *ease = match (recorded.change, outcome.failure, outcome.retry_after) {
             (HealthChange::Up { .. }, ..) => ease.recovered(),
             (_, None, _) => ease.heard(self.parts.concurrency),
-            (_, Some(_), Some(wait)) => ease.asked_to_wait(now, wait),
-            (_, Some(_), None) => *ease,
+            (_, Some(_), Some(wait)) => eased.asked_to_wait(now, wait),
+            (_, Some(_), None) => eased,
         };
         if *ease != before {
             // What is held, or was kept back, rings for nobody by itself.

@@ -37,6 +37,18 @@ impl Ease {
         Self { ramp, ..self }
     }
 
+    /// It answered 429, 502, 503 or 504: it has too much to do (Standard Webhooks). One at a time, until it hears again.
+    #[must_use]
+    pub const fn overloaded(self) -> Self {
+        self.recovered()
+    }
+
+    /// Whether an answer with this HTTP status says that the endpoint has too much to do.
+    #[must_use]
+    pub const fn is_overload(status: u16) -> bool {
+        matches!(status, 429 | 502 | 503 | 504)
+    }
+
     /// It heard one more.
     #[must_use]
     pub fn heard(self, concurrency: usize) -> Self {
@@ -106,6 +118,25 @@ mod tests {
         }
         assert!(!ease.is_ramping());
         assert_eq!(ease.allows(64, 9, at(0)), 64);
+    }
+
+    #[test]
+    fn an_endpoint_with_too_much_to_do_gets_one_at_a_time_until_it_hears() {
+        let mut ease = Ease::default().recovered();
+        for _ in 0..3 {
+            ease = ease.heard(64);
+        }
+        assert_eq!(ease.allows(64, 0, at(0)), 4);
+        ease = ease.overloaded();
+        assert_eq!(
+            (ease.allows(64, 0, at(0)), ease.allows(64, 1, at(0))),
+            (1, 0)
+        );
+        assert_eq!(ease.heard(64).allows(64, 0, at(0)), 2);
+        let overload: Vec<u16> = (100..600)
+            .filter(|status| Ease::is_overload(*status))
+            .collect();
+        assert_eq!(overload, [429, 502, 503, 504]);
     }
 
     #[test]

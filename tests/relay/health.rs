@@ -165,6 +165,47 @@ async fn what_was_held_goes_out_one_two_four_at_a_time() {
 }
 
 #[tokio::test]
+async fn one_that_has_too_much_to_do_gets_one_at_a_time_until_it_hears() {
+    for status in [429, 502, 503, 504] {
+        let sink = Sink::start().await;
+        let relay = Setup::new()
+            .vexora("rate_limit = \"off\"")
+            .endpoint("ledger", &sink.url(), "concurrency = 6\ntimeout = \"60s\"")
+            .with_workers_running()
+            .start()
+            .await;
+        sink.answers(Reply::status(status));
+        relay.says("first", "2", None);
+        relay.post_callback("first", "2").await;
+        relay
+            .is("answered", async || {
+                let story = relay.story("first").await;
+                let told = story.events.last().and_then(|(_, told)| told.first());
+                told.is_some_and(|(_, attempts)| attempts.len() == 1)
+            })
+            .await;
+        let leave = Arc::new(Semaphore::new(0));
+        sink.answers(Reply::Held(Arc::clone(&leave), vec![]));
+        for id in ["a", "b", "c", "d"] {
+            relay.says(id, "2", None);
+            relay.post_callback(id, "2").await;
+        }
+        relay
+            .is("known of all", async || relay.pending("ledger").await == 5)
+            .await;
+        let mut heard = 1;
+        for step in [1, 2] {
+            sink.has_received(heard + step).await;
+            assert_eq!(sink.most_open(), step, "{status}, after {heard}");
+            leave.add_permits(step);
+            heard += step;
+        }
+        leave.add_permits(100);
+        sink.has_received(5).await;
+    }
+}
+
+#[tokio::test]
 async fn others_are_told_that_it_is_down_and_back_and_it_is_not() {
     let (ledger, audit) = (Sink::start().await, Sink::start().await);
     let relay = Setup::new()
