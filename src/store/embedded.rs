@@ -3,7 +3,7 @@
 //! Promise: a use case that returned `Ok` survives `kill -9` and a power cut. One thread owns all writing; use cases
 //! that wait at the same moment share one journal record and one `fdatasync`. Each sees the effects of those before it
 //! in the group. What is committed is in memory at once and in sled a little later (`engine`), which flushes when it
-//! likes: what it loses is replayed from the journal. Claims alone are written, not synced: see [`commit`].
+//! likes: what it loses is replayed from the journal. Claims alone are written, not synced: see `commit`.
 
 // long because: one trait, and one line of delegation for each of its methods.
 
