@@ -181,7 +181,7 @@ async fn send(
             }
         }
         if total > 1 {
-            output.progress(&format!("{} of {total} applications", done.len()));
+            output.progress_of(done.len(), total, "applications");
         }
     }
     output.progress_ends();

@@ -98,6 +98,11 @@ impl Output {
         }
     }
 
+    /// How many of how many are done, as a bar and in words.
+    pub(crate) fn progress_of(&self, done: usize, total: usize, what: &str) {
+        self.progress(&format!("{} {done} of {total} {what}", bar(done, total)));
+    }
+
     /// What comes next begins on an empty line.
     pub(crate) fn progress_ends(&self) {
         self.progress("");
@@ -114,8 +119,29 @@ impl Output {
     }
 }
 
+/// A bar of twenty, full only when all is done.
+fn bar(done: usize, total: usize) -> String {
+    const WIDTH: usize = 20;
+    let filled = done.min(total).saturating_mul(WIDTH) / total.max(1);
+    format!("[{}{}]", "#".repeat(filled), "-".repeat(WIDTH - filled))
+}
+
 /// `1 merchant`, `2 merchants`.
 pub(crate) fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bar;
+
+    #[test]
+    fn a_bar_is_full_only_when_all_is_done() {
+        assert_eq!(bar(0, 300), format!("[{}]", "-".repeat(20)));
+        assert_eq!(bar(150, 300), "[##########----------]");
+        assert_eq!(bar(299, 300), "[###################-]");
+        assert_eq!(bar(300, 300), format!("[{}]", "#".repeat(20)));
+        assert_eq!(bar(0, 0).len(), 22, "nothing to do is no division");
+    }
 }

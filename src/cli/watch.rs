@@ -83,7 +83,7 @@ async fn send(
             .and_then(|new| new.as_u64())
             .unwrap_or(0);
         if users.len() > BATCH {
-            output.progress(&format!("{done} of {} users", users.len()));
+            output.progress_of(done, users.len(), "users");
         }
     }
     output.progress_ends();
