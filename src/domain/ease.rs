@@ -1,7 +1,7 @@
 //! How gently an endpoint is gone at: one that has just come back, and one that asked for less.
 //!
-//! Kept in memory only: after a restart an endpoint that is up is taken for well, and whoever asked to wait is waited
-//! for by each of its deliveries' own schedule.
+//! Kept in memory only: after a restart an endpoint that is up is taken for well, and of what it asked to wait only the
+//! schedule of the delivery that met the wish is left; one that is down is probed without regard to it.
 
 use std::time::Duration;
 

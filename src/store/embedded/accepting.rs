@@ -103,10 +103,7 @@ fn drop_callbacks(
     let found = txn.first(Tree::CallbacksByUser, &prefix, usize::MAX)?;
     let surplus = found.len().saturating_sub(keep);
     for (key, _) in found.into_iter().take(surplus) {
-        if let Some(id) = keys::trailing_id(&key) {
-            txn.delete(Tree::Callbacks, id.to_vec());
-        }
-        txn.delete(Tree::CallbacksByUser, key);
+        drop_callback(txn, Tree::CallbacksByUser, key);
     }
     Ok(())
 }
@@ -134,11 +131,18 @@ fn drop_untrusted(
         }
         untrusted += 1;
         if untrusted > keep {
-            txn.delete(Tree::Callbacks, id.to_vec());
-            txn.delete(Tree::CallbacksByUser, key);
+            drop_callback(txn, Tree::CallbacksByUser, key);
         }
     }
     Ok(())
+}
+
+/// Deletes the callback that an entry of this index ends with, and the entry.
+fn drop_callback(txn: &mut Txn<'_>, index: Tree, entry: Vec<u8>) {
+    if let Some(id) = keys::trailing_id(&entry) {
+        txn.delete(Tree::Callbacks, id.to_vec());
+    }
+    txn.delete(index, entry);
 }
 
 /// Deletes everything that is held of a user of whom nothing was ever told.
@@ -196,10 +200,7 @@ fn keep_unrecognized(
     let kept = txn.first(Tree::Unrecognized, &prefix, UNRECOGNIZED_KEPT)?;
     let surplus = (kept.len() + 1).saturating_sub(UNRECOGNIZED_KEPT);
     for (key, _) in kept.into_iter().take(surplus) {
-        if let Some(id) = keys::trailing_id(&key) {
-            txn.delete(Tree::Callbacks, id.to_vec());
-        }
-        txn.delete(Tree::Unrecognized, key);
+        drop_callback(txn, Tree::Unrecognized, key);
     }
     let mut key = prefix;
     key.extend_from_slice(&callback.id.to_bytes());
