@@ -21,6 +21,7 @@ mod serve;
 mod status;
 mod table;
 mod tools;
+mod view;
 mod watch;
 
 use std::io::Read;

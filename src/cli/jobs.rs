@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::client::Service;
 use super::operator::{done, number_at, ordered, service, word};
 use super::output::{Output, counted};
+use super::table::{self, Cell};
+use super::view::View;
 use super::{Failure, block_on};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::{JobKind, Timestamp};
@@ -141,30 +143,35 @@ pub(super) fn time(what: &str, text: &str, now: Timestamp) -> Result<String, Fai
     )))
 }
 
-fn line(job: &Value) -> String {
-    format!(
-        "{:>5}  {:<8} {:<24} {:<10} {:>7} of {:<7} {}",
-        number_at(job, "/id"),
-        word(job, "kind"),
-        word(job, "endpoint"),
-        word(job, "state"),
-        number_at(job, "/done"),
-        number_at(job, "/total"),
-        word(job, "ordered"),
-    )
+fn table_of<'a>(jobs: impl Iterator<Item = &'a Value>, output: &Output) -> String {
+    let view = View::here(output);
+    let row = |job: &Value| {
+        let (done, total) = (number_at(job, "/done"), number_at(job, "/total"));
+        vec![
+            Cell::new(number_at(job, "/id").to_string()),
+            Cell::new(word(job, "kind")),
+            Cell::new(word(job, "endpoint")),
+            Cell::state(word(job, "state")),
+            Cell::new(format!("{done} of {total}")),
+            Cell::new(view.brief(word(job, "ordered"))),
+            Cell::new(view.brief(word(job, "ended"))),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = jobs.map(row).collect();
+    if rows.is_empty() {
+        return "no jobs".to_owned();
+    }
+    let head = [
+        "JOB", "KIND", "ENDPOINT", "STATE", "DONE", "ORDERED", "ENDED",
+    ];
+    table::lines(&head, &rows, view.place).join("\n")
 }
 
 /// `jobs`.
 pub(super) fn list(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
     let said = done(block_on(service(file)?.get(&["jobs"]))??)?;
     let all = said.get("jobs").and_then(Value::as_array);
-    let lines: Vec<String> = all.into_iter().flatten().map(line).collect();
-    let text = if lines.is_empty() {
-        "no jobs".to_owned()
-    } else {
-        lines.join("\n")
-    };
-    output.value(&said, &text);
+    output.value(&said, &table_of(all.into_iter().flatten(), output));
     Ok(())
 }
 
@@ -184,7 +191,7 @@ pub(super) fn one(
     } else {
         done(block_on(service.get(&["jobs", &id]))??)?
     };
-    output.value(&job, &line(&job));
+    output.value(&job, &table_of(std::iter::once(&job), output));
     Ok(())
 }
 
@@ -197,12 +204,14 @@ fn follow(service: &Service, id: &str, output: &Output) -> Result<(), Failure> {
                 output.progress_ends();
                 return Ok::<_, Failure>(job);
             }
-            output.progress(&line(&job));
+            let number = |place| usize::try_from(number_at(&job, place)).unwrap_or(usize::MAX);
+            let (done, total) = (number("/done"), number("/total"));
+            output.progress_of(done, total, "deliveries");
             let next = SystemClock.now().plus(LOOK_EVERY);
             SystemClock.sleep_until(next).await;
         }
     })??;
-    output.value(&job, &line(&job));
+    output.value(&job, &table_of(std::iter::once(&job), output));
     match word(&job, "state") {
         "done" => Ok(()),
         _ => Err(Failure::Said),

@@ -8,9 +8,9 @@ use super::args::Narrowed;
 use super::client::Service;
 use super::operator::{done, number_at, ordered, service, word};
 use super::output::Output;
-use super::status::View;
 use super::table::{self, Cell};
-use super::{Failure, block_on, jobs};
+use super::view::View;
+use super::{Failure, jobs};
 use crate::clock::{Clock, SystemClock};
 
 /// Rows that one request asks for at most.
@@ -153,7 +153,7 @@ fn parameters(asked: &Asked) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// Reads page after page until there is enough.
-fn read(
+async fn read(
     service: &Service,
     list: List,
     parameters: &[(String, String)],
@@ -167,7 +167,7 @@ fn read(
         let missing = limit.saturating_sub(rows.len()).clamp(1, PAGE);
         asked.push(("limit".into(), missing.to_string()));
         asked.extend(next.take().map(|cursor| ("cursor".to_owned(), cursor)));
-        let said = done(block_on(service.get_with(&[list.name()], &asked))??)?;
+        let said = done(service.get_with(&[list.name()], &asked).await?)?;
         let page = said.get(list.name()).and_then(Value::as_array);
         rows.extend(page.into_iter().flatten().cloned());
         next = said.get("next").and_then(Value::as_str).map(str::to_owned);
@@ -185,10 +185,10 @@ pub(super) fn run(file: Option<PathBuf>, asked: &Asked, output: &Output) -> Resu
     let service = service(file)?;
     let list = asked.list;
     let limit = usize::try_from(asked.narrowed.limit).unwrap_or(usize::MAX);
-    output.again_and_again(asked.watch, || {
+    output.again_and_again(asked.watch, async || {
         let parameters = parameters(asked)?;
-        let said = read(&service, list, &parameters, limit, output)?;
-        let view = View::here();
+        let said = read(&service, list, &parameters, limit, output).await?;
+        let view = View::here(output);
         let found = said.get(list.name()).and_then(Value::as_array);
         let rows: Vec<Vec<Cell>> = found
             .into_iter()
@@ -205,7 +205,7 @@ pub(super) fn run(file: Option<PathBuf>, asked: &Asked, output: &Output) -> Resu
                 }
             )
         } else {
-            table::lines(list.head(), &rows, output.place()).join("\n")
+            table::lines(list.head(), &rows, view.place).join("\n")
         };
         output.value(&said, &text);
         if said.get("next").is_some_and(Value::is_string) && !output.json {

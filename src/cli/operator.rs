@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::client::{Answered, Service};
 use super::output::Output;
-use super::status::View;
 use super::table::{self, Cell};
+use super::view::View;
 use super::{Failure, block_on, load};
 
 /// A count over a large store takes a while.
@@ -44,26 +44,9 @@ pub(super) fn number_at(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
 }
 
-fn endpoint_line(one: &Value) -> String {
-    let orphaned = if one.get("orphaned") == Some(&Value::Bool(true)) {
-        "  (not in the configuration)"
-    } else {
-        ""
-    };
-    format!(
-        "{:<24} {:<7} {:>8} pending  since {}{orphaned}",
-        word(one, "name"),
-        word(one, "state"),
-        number_at(one, "/pending"),
-        word(one, "since"),
-    )
-}
-
-/// `endpoints`.
-pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
-    let said = done(block_on(service(file)?.get(&["endpoints"]))??)?;
-    let all = said.get("endpoints").and_then(Value::as_array);
-    let view = View::here();
+/// How endpoints stand.
+fn table_of<'a>(endpoints: impl Iterator<Item = &'a Value>, output: &Output) -> String {
+    let view = View::here(output);
     let row = |one: &Value| {
         let orphaned = one.get("orphaned") == Some(&Value::Bool(true));
         vec![
@@ -79,10 +62,19 @@ pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Fa
             }),
         ]
     };
-    let rows: Vec<Vec<Cell>> = all.into_iter().flatten().map(row).collect();
+    let rows: Vec<Vec<Cell>> = endpoints.map(row).collect();
+    if rows.is_empty() {
+        return "no endpoints".to_owned();
+    }
     let head = ["ENDPOINT", "STATE", "SINCE", "PENDING", "ABANDONED", ""];
-    let lines = table::lines(&head, &rows, output.place());
-    output.value(&said, &lines.join("\n"));
+    table::lines(&head, &rows, view.place).join("\n")
+}
+
+/// `endpoints`.
+pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
+    let said = done(block_on(service(file)?.get(&["endpoints"]))??)?;
+    let all = said.get("endpoints").and_then(Value::as_array);
+    output.value(&said, &table_of(all.into_iter().flatten(), output));
     Ok(())
 }
 
@@ -97,7 +89,7 @@ pub(super) fn order(
     let text = if order == "test" {
         format!("event {} is on its way to {endpoint}", word(&said, "event"))
     } else {
-        endpoint_line(&said)
+        table_of(std::iter::once(&said), output)
     };
     output.value(&said, &text);
     Ok(())
@@ -120,6 +112,18 @@ pub(super) fn delivery(
 /// `retention`.
 pub(super) fn retention(file: Option<PathBuf>, output: &Output) -> Result<(), Failure> {
     let said = done(block_on(service(file)?.get(&["retention"]))??)?;
+    output.value(&said, &bygone(&said, &View::here(output)));
+    Ok(())
+}
+
+/// What retention would delete now, and what it deleted last.
+fn bygone(said: &Value, view: &View) -> String {
+    let last = said.pointer("/lastPass/at").and_then(Value::as_str);
+    let before = view.brief(word(said, "before"));
+    let last_pass = match last {
+        Some(at) => format!("last pass {}", view.brief(at)),
+        None => "no pass since the service was started".to_owned(),
+    };
     let kinds = [
         "events",
         "deliveries",
@@ -128,21 +132,15 @@ pub(super) fn retention(file: Option<PathBuf>, output: &Output) -> Result<(), Fa
         "queries",
         "jobs",
     ];
-    let of = |place: &str| {
-        let counts = kinds.map(|kind| {
-            let number = number_at(&said, &format!("{place}/{kind}"));
-            format!("{number} {kind}")
-        });
-        counts.join(", ")
+    let row = |kind: &str| {
+        let count = |place| number_at(said, &format!("{place}/{kind}")).to_string();
+        let mut row = vec![Cell::new(kind), Cell::new(count("/wouldGo"))];
+        row.extend(last.map(|_| Cell::new(count("/lastPass/gone"))));
+        row
     };
-    let mut text = format!(
-        "settled before {} and would go: {}",
-        word(&said, "before"),
-        of("/wouldGo")
-    );
-    if let Some(at) = said.pointer("/lastPass/at").and_then(Value::as_str) {
-        text.push_str(&format!("\nlast pass {at}, gone: {}", of("/lastPass/gone")));
-    }
-    output.value(&said, &text);
-    Ok(())
+    let rows: Vec<Vec<Cell>> = kinds.iter().map(|kind| row(kind)).collect();
+    let head = ["RECORDS", "WOULD GO", "LAST PASS"];
+    let head = head.get(..rows.first().map_or(0, Vec::len));
+    let table = table::lines(head.unwrap_or_default(), &rows, view.place).join("\n");
+    format!("what was settled before {before} goes\n{last_pass}\n\n{table}")
 }

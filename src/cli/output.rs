@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::table::Place;
+use super::table::{Place, cut};
 use super::{Failure, block_on};
 use crate::clock::{Clock, SystemClock};
 
@@ -57,31 +58,40 @@ impl Output {
         }
     }
 
-    /// Shows something once, or anew every two seconds in place of what was there, until Ctrl-C ends it.
+    /// Shows something once, or anew every two seconds in place of what was there, until Ctrl-C ends it, which is no
+    /// failure.
     ///
     /// # Errors
     /// That of `show`; or nobody would see the screen change.
     pub(crate) fn again_and_again(
         &self,
         watch: bool,
-        mut show: impl FnMut() -> Result<(), Failure>,
+        mut show: impl AsyncFnMut() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         if !watch {
-            return show();
+            return block_on(show())?;
         }
         if !io::stdout().is_terminal() {
             let what = "--watch draws on a terminal, and stdout is none; leave it out, or ask again with --json";
             return Err(Failure::Usage(what.to_owned()));
         }
-        loop {
-            // Up to the corner and clear: what is longer than the screen scrolls, as without --watch.
-            self.bytes(b"\x1b[H\x1b[2J");
-            show()?;
-            block_on(async {
-                let again = SystemClock.now().plus(REDRAWN);
-                SystemClock.sleep_until(again).await;
-            })?;
-        }
+        block_on(async {
+            let mut interrupts = signal(SignalKind::interrupt())?;
+            let redrawn = async {
+                loop {
+                    // Up to the corner and clear: what is longer than the screen scrolls, as without --watch.
+                    self.bytes(b"\x1b[H\x1b[2J");
+                    show().await?;
+                    let again = SystemClock.now().plus(REDRAWN);
+                    SystemClock.sleep_until(again).await;
+                }
+            };
+            tokio::select! {
+                failed = redrawn => failed,
+                // The way it is meant to end is no failure.
+                _ = interrupts.recv() => Ok(()),
+            }
+        })?
     }
 
     /// Something on the side, for people.
@@ -93,9 +103,15 @@ impl Output {
     /// How far something is, in place of what was shown before; where nobody looks, nothing.
     pub(crate) fn progress(&self, text: &str) {
         let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
-            let _reader_gone = write!(stderr, "\r{text}\x1b[K").and_then(|()| stderr.flush());
+        if !stderr.is_terminal() {
+            return;
         }
+        // A line that goes on in the next one could not be written over.
+        let text = match terminal_size::terminal_size_of(&stderr) {
+            Some((width, _)) => cut(text, usize::from(width.0).saturating_sub(1)),
+            None => text.to_owned(),
+        };
+        let _reader_gone = write!(stderr, "\r{text}\x1b[K").and_then(|()| stderr.flush());
     }
 
     /// How many of how many are done, as a bar and in words.

@@ -4,13 +4,13 @@
 
 use std::path::PathBuf;
 
-use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::client::Service;
 use super::output::Output;
-use super::{Failure, block_on, load, merchant};
-use crate::clock::{Clock, SystemClock};
+use super::table::{self, Cell, Tone, shown};
+use super::view::View;
+use super::{Failure, load, merchant};
 
 pub(super) fn run(
     config: Option<PathBuf>,
@@ -24,16 +24,16 @@ pub(super) fn run(
         Some(_) => merchant(&config, named)?.merchant_no.to_string(),
         None => String::new(),
     };
-    output.again_and_again(watch, || {
+    output.again_and_again(watch, async || {
         let segments = match user {
             None => vec!["status"],
             Some(user) => vec!["users", &number, user],
         };
-        let answered = block_on(service.get(&segments))??;
+        let answered = service.get(&segments).await?;
         if !answered.is_done() {
             return Err(Failure::Failed(anyhow::anyhow!(answered.problem())));
         }
-        let view = View::here();
+        let view = View::here(output);
         let text = match user {
             None => view.service(&answered.body),
             Some(_) => view.story(&answered.body),
@@ -41,12 +41,6 @@ pub(super) fn run(
         output.value(&answered.body, &text);
         Ok(())
     })
-}
-
-/// Who looks, and when.
-pub(super) struct View {
-    now: u64,
-    zone: TimeZone,
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -66,19 +60,6 @@ fn list<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 }
 
 impl View {
-    /// Here and now.
-    pub(super) fn here() -> Self {
-        Self {
-            now: SystemClock.now().as_millis(),
-            zone: TimeZone::system(),
-        }
-    }
-
-    /// A time in a table: in the zone of whoever looks, and how long ago or ahead that is.
-    pub(super) fn brief(&self, at: &str) -> String {
-        self.shown(at, "%Y-%m-%d %H:%M:%S")
-    }
-
     fn attention(&self, item: &Value) -> String {
         let mut line = text(item, "what").replace('_', " ");
         if let Some(about) = item.get("about").and_then(Value::as_str) {
@@ -90,17 +71,20 @@ impl View {
         if let Some(since) = item.get("since").and_then(Value::as_str) {
             line.push_str(&format!(", since {}", self.brief(since)));
         }
-        format!("NEEDS SOMEONE: {line}\n  hint: {}", text(item, "do"))
+        let needed = Tone::Bad.paint("NEEDS SOMEONE", self.place);
+        format!("{needed}: {}\n  hint: {}", shown(&line), text(item, "do"))
     }
 
     fn service(&self, status: &Value) -> String {
         let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
         let mut lines = vec![format!("vexora-relay {}", text(status, "version"))];
         if ready {
-            lines.push("ready: callbacks are taken".into());
+            let ready = Tone::Good.paint("ready", self.place);
+            lines.push(format!("{ready}: callbacks are taken"));
         } else {
             let reasons: Vec<&str> = list(status, "reasons").filter_map(Value::as_str).collect();
-            lines.push(format!("NOT READY: {}", reasons.join(", ")));
+            let not = Tone::Bad.paint("NOT READY", self.place);
+            lines.push(format!("{not}: {}", reasons.join(", ")));
         }
         let before = lines.len();
         lines.extend(list(status, "attention").map(|item| self.attention(item)));
@@ -137,7 +121,7 @@ impl View {
         if let Some(reason) = story.get("failReason").and_then(Value::as_str) {
             head.push_str(&format!(" ({reason})"));
         }
-        let mut lines = vec![head];
+        let mut lines = vec![shown(&head)];
         if let Some(sent) = story.get("application").filter(|sent| sent.is_object()) {
             let known = sent.get("known").and_then(Value::as_bool) == Some(true);
             let fate = if known {
@@ -147,20 +131,25 @@ impl View {
             };
             lines.push(format!(
                 "application sent {}, {fate}",
-                self.when(text(sent, "since"))
+                self.precise(text(sent, "since"))
             ));
         }
         if let Some(asked) = story.get("verification").filter(|asked| asked.is_object()) {
             lines.push(self.verification(asked));
         }
+        let rows: Vec<Vec<Cell>> = list(story, "timeline")
+            .map(|entry| {
+                let (kind, sentence, tone) = entry_text(entry);
+                let at = self.precise(text(entry, "at"));
+                vec![Cell::new(at), Cell::new(kind), Cell::toned(sentence, tone)]
+            })
+            .collect();
         lines.push(String::new());
-        let before = lines.len();
-        lines.extend(
-            list(story, "timeline")
-                .map(|entry| format!("{}  {}", self.when(text(entry, "at")), entry_text(entry))),
-        );
-        if lines.len() == before {
+        if rows.is_empty() {
             lines.push("nothing is known of this user".into());
+        } else {
+            lines.push(format!("times in {}", self.zone()));
+            lines.extend(table::story(&rows, self.place));
         }
         for delivery in list(story, "deliveries") {
             let state = text(delivery, "state");
@@ -169,7 +158,7 @@ impl View {
                     "result {} for {}: {state} {}",
                     number(delivery, "sequence"),
                     text(delivery, "endpoint"),
-                    self.when(text(delivery, "at"))
+                    self.precise(text(delivery, "at"))
                 ));
             }
         }
@@ -178,66 +167,35 @@ impl View {
 
     fn verification(&self, asked: &Value) -> String {
         let queries = number(asked, "queries");
-        let next = self.when(text(asked, "due"));
+        let next = self.precise(text(asked, "due"));
         match text(asked, "stuckSince") {
             "" => format!(
                 "Vexora is asked until the result is final: {queries} times since {}, next {next}",
-                self.when(text(asked, "since"))
+                self.precise(text(asked, "since"))
             ),
             stuck => format!(
                 "STUCK {}: no final result after {queries} queries; still asked daily, next {next}",
-                self.when(stuck)
+                self.precise(stuck)
             ),
         }
     }
-
-    /// A time in the zone of whoever looks, and how long ago or ahead that is.
-    fn when(&self, at: &str) -> String {
-        self.shown(at, "%Y-%m-%d %H:%M:%S%.3f %:z")
-    }
-
-    fn shown(&self, at: &str, format: &str) -> String {
-        let Ok(at) = at.parse::<jiff::Timestamp>() else {
-            return at.to_owned();
-        };
-        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
-        let shown = at.to_zoned(self.zone.clone()).strftime(format);
-        let age = age(self.now.abs_diff(millis));
-        if millis > self.now {
-            format!("{shown} (in {age})")
-        } else {
-            format!("{shown} ({age} ago)")
-        }
-    }
 }
 
-/// A span as people say it: its greatest unit, whole.
-fn age(millis: u64) -> String {
-    let secs = millis / 1000;
-    match secs {
-        0..=119 => format!("{secs} s"),
-        120..=7199 => format!("{} min", secs / 60),
-        7200..=172_799 => format!("{} h", secs / 3600),
-        _ => format!("{} days", secs / 86_400),
-    }
-}
-
-fn entry_text(entry: &Value) -> String {
+/// What happened, in a word and a sentence.
+fn entry_text(entry: &Value) -> (&str, String, Tone) {
     let took = || format!("{} ms", number(entry, "tookMs"));
-    match text(entry, "kind") {
+    let kind = text(entry, "kind");
+    let mut tone = Tone::Plain;
+    let sentence = match kind {
         "callback" => {
-            let claim = entry
-                .get("claim")
-                .and_then(Value::as_str)
-                .unwrap_or("nothing");
-            let token = entry.get("token").and_then(Value::as_bool) == Some(true);
-            let token = if token {
-                "with the token"
-            } else {
-                "without a token"
+            let claim = entry.get("claim").and_then(Value::as_str);
+            let token = match entry.get("token").and_then(Value::as_bool) {
+                Some(true) => "with the token",
+                _ => "without a token",
             };
             format!(
-                "callback  claims {claim}, sign {}, {token}",
+                "claims {}, sign {}, {token}",
+                claim.unwrap_or("nothing"),
                 text(entry, "sign")
             )
         }
@@ -246,39 +204,41 @@ fn entry_text(entry: &Value) -> String {
                 "" => String::new(),
                 claimed => format!("; the callback before it claimed {claimed}"),
             };
-            format!(
-                "query     {} after {}{claim}",
-                text(entry, "outcome"),
-                took()
-            )
+            format!("{} after {}{claim}", text(entry, "outcome"), took())
         }
         "event" => format!(
-            "event     {}, result {}, {}",
+            "{}, result {}, {}",
             text(entry, "type"),
             number(entry, "sequence"),
             text(entry, "id")
         ),
         "attempt" => {
+            let outcome = text(entry, "outcome");
+            if outcome != "delivered" {
+                tone = Tone::Bad;
+            }
             let status = entry.get("status").and_then(Value::as_u64);
             let status = status
                 .map(|status| format!(", HTTP {status}"))
                 .unwrap_or_default();
             format!(
-                "attempt   {} to {}: {}{status} after {}",
+                "{} to {}: {outcome}{status} after {}",
                 number(entry, "attempt"),
                 text(entry, "endpoint"),
-                text(entry, "outcome"),
                 took()
             )
         }
-        other => other.to_owned(),
-    }
+        _ => String::new(),
+    };
+    (kind, sentence, tone)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use jiff::tz::TimeZone;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn a_story_reads_from_cause_to_effect_in_local_time() {
@@ -294,33 +254,18 @@ mod tests {
                 {"kind": "attempt", "at": "2026-11-21T10:00:01Z", "endpoint": "ledger", "attempt": 1, "outcome": "status", "status": 503, "tookMs": 7},
             ],
         });
-        let now: jiff::Timestamp = "2026-11-21T10:00:10Z".parse().expect("valid");
-        let view = View {
-            now: u64::try_from(now.as_millisecond()).expect("positive"),
-            zone: TimeZone::fixed(jiff::tz::offset(9)),
-        };
+        let zone = TimeZone::fixed(jiff::tz::offset(9));
+        let view = View::of("2026-11-21T10:00:10Z", zone);
         insta::assert_snapshot!(view.story(&story), @r"
         u1 of merchant 1027749636: rejected (expired)
-        Vexora is asked until the result is final: 2 times since 2026-11-21 19:00:00.000 +09:00 (10 s ago), next 2026-11-21 19:00:40.000 +09:00 (in 30 s)
+        Vexora is asked until the result is final: 2 times since 2026-11-21 19:00:00.000 (10 s ago), next 2026-11-21 19:00:40.000 (in 30 s)
 
-        2026-11-21 19:00:00.000 +09:00 (10 s ago)  callback  claims 3, sign valid, with the token
-        2026-11-21 19:00:00.120 +09:00 (9 s ago)  query     under_review after 120 ms; the callback before it claimed 3
-        2026-11-21 19:00:01.000 +09:00 (9 s ago)  event     kyc.rejected, result 1, evt_1
-        2026-11-21 19:00:01.000 +09:00 (9 s ago)  attempt   1 to ledger: status, HTTP 503 after 7 ms
-        result 1 for ledger: waiting 2026-11-21 19:01:00.000 +09:00 (in 50 s)
+        times in +09:00
+        2026-11-21 19:00:00.000 (10 s ago)  callback  claims 3, sign valid, with the token
+        2026-11-21 19:00:00.120 (9 s ago)   query     under_review after 120 ms; the callback before it claimed 3
+        2026-11-21 19:00:01.000 (9 s ago)   event     kyc.rejected, result 1, evt_1
+        2026-11-21 19:00:01.000 (9 s ago)   attempt   1 to ledger: status, HTTP 503 after 7 ms
+        result 1 for ledger: waiting 2026-11-21 19:01:00.000 (in 50 s)
         ");
-    }
-
-    #[test]
-    fn ages_are_said_in_the_unit_that_people_would_use() {
-        for (secs, said) in [
-            (0, "0 s"),
-            (119, "119 s"),
-            (120, "2 min"),
-            (7200, "2 h"),
-            (172_800, "2 days"),
-        ] {
-            assert_eq!(age(secs * 1000), said);
-        }
     }
 }

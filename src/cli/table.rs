@@ -18,8 +18,8 @@ impl Tone {
     /// The tone of a state's word.
     pub(super) fn of(state: &str) -> Self {
         match state {
-            "up" | "delivered" | "accepted" | "valid" => Self::Good,
-            "waiting" | "held" | "paused" | "delivering" | "missing" => Self::Warn,
+            "up" | "delivered" | "accepted" | "valid" | "done" => Self::Good,
+            "waiting" | "held" | "paused" | "delivering" | "missing" | "cancelled" => Self::Warn,
             "down" | "abandoned" | "stuck" | "unrecognized" | "invalid" => Self::Bad,
             _ => Self::Plain,
         }
@@ -33,6 +33,26 @@ impl Tone {
             Self::Bad => Some("\x1b[31m"),
         }
     }
+
+    /// A text in this tone, where colours are seen and wanted.
+    pub(super) fn paint(self, text: &str, place: Place) -> String {
+        match self.code().filter(|_| place.colour) {
+            Some(code) => format!("{code}{text}\x1b[0m"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A text from outside, harmless to a terminal.
+pub(super) fn shown(text: &str) -> String {
+    let harmless = |letter: char| {
+        if letter.is_control() {
+            '\u{FFFD}'
+        } else {
+            letter
+        }
+    };
+    text.chars().map(harmless).collect()
 }
 
 /// One cell.
@@ -44,25 +64,22 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        let text: String = text.into();
-        let shown = |letter: char| {
-            if letter.is_control() {
-                '\u{FFFD}'
-            } else {
-                letter
-            }
-        };
         Self {
-            text: text.chars().map(shown).collect(),
+            text: shown(&text.into()),
             tone: Tone::Plain,
         }
     }
 
     /// A state, in its colour.
     pub(super) fn state(word: &str) -> Self {
+        Self::toned(word, Tone::of(word))
+    }
+
+    /// A text whose words say what its tone says.
+    pub(super) fn toned(text: impl Into<String>, tone: Tone) -> Self {
         Self {
-            tone: Tone::of(word),
-            ..Self::new(word)
+            tone,
+            ..Self::new(text)
         }
     }
 }
@@ -81,22 +98,64 @@ const NARROWEST: usize = 8;
 
 const GAP: usize = 2;
 
-/// The table as lines.
+/// The last column of a story is not folded below this; then the lines are wider than the screen.
+const FOLDED_AT: usize = 20;
+
+/// The table as lines. What does not fit is cut, the widest column first.
 pub(super) fn lines(head: &[&str], rows: &[Vec<Cell>], place: Place) -> Vec<String> {
-    let mut widths: Vec<usize> = head.iter().map(|name| name.width()).collect();
+    let head: Vec<Cell> = head.iter().map(|name| Cell::new(*name)).collect();
+    let mut widths = widths(std::iter::once(&head).chain(rows));
+    if let Some(all) = place.width {
+        shrink(&mut widths, all);
+    }
+    std::iter::once(&head)
+        .chain(rows)
+        .map(|row| line(row, &widths, place))
+        .collect()
+}
+
+/// Rows whose last column is a sentence: nothing is cut, what does not fit goes on beneath.
+pub(super) fn story(rows: &[Vec<Cell>], place: Place) -> Vec<String> {
+    let widths = widths(rows.iter());
+    let Some((last, before)) = widths.split_last() else {
+        return Vec::new();
+    };
+    let taken = before.iter().map(|width| width + GAP).sum::<usize>();
+    let room = match place.width {
+        Some(all) => all.saturating_sub(taken).max(FOLDED_AT),
+        None => *last,
+    };
+    let mut lines = Vec::new();
     for row in rows {
+        let Some((sentence, others)) = row.split_last() else {
+            continue;
+        };
+        let others = others.iter().map(|cell| cell.text.as_str());
+        let empty = before.iter().map(|_| "");
+        for (at, part) in fold(&sentence.text, room).into_iter().enumerate() {
+            let leading: Vec<&str> = if at == 0 {
+                others.clone().collect()
+            } else {
+                empty.clone().collect()
+            };
+            let mut cells: Vec<Cell> = leading.into_iter().map(Cell::new).collect();
+            cells.push(Cell::toned(part, sentence.tone));
+            lines.push(line(&cells, &widths, place));
+        }
+    }
+    lines
+}
+
+/// How wide each column is.
+fn widths<'a>(rows: impl Iterator<Item = &'a Vec<Cell>>) -> Vec<usize> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows {
+        widths.resize(widths.len().max(row.len()), 0);
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.text.width());
         }
     }
-    if let Some(all) = place.width {
-        shrink(&mut widths, all);
-    }
-    let head: Vec<Cell> = head.iter().map(|name| Cell::new(*name)).collect();
-    std::iter::once(&head)
-        .chain(rows)
-        .map(|row| line(row, &widths, place.colour))
-        .collect()
+    widths
 }
 
 /// Takes from the widest column until the table fits, or nothing more can be taken.
@@ -109,7 +168,7 @@ fn shrink(widths: &mut [usize], all: usize) {
     }
 }
 
-fn line(row: &[Cell], widths: &[usize], colour: bool) -> String {
+fn line(row: &[Cell], widths: &[usize], place: Place) -> String {
     let mut line = String::new();
     for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
         let text = cut(&cell.text, *width);
@@ -119,18 +178,42 @@ fn line(row: &[Cell], widths: &[usize], colour: bool) -> String {
         } else {
             width - text.width() + GAP
         };
-        match cell.tone.code().filter(|_| colour) {
-            Some(code) => line.push_str(&format!("{code}{text}\x1b[0m")),
-            None => line.push_str(&text),
-        }
+        line.push_str(&cell.tone.paint(&text, place));
         line.push_str(&" ".repeat(room));
     }
     line.truncate(line.trim_end().len());
     line
 }
 
+/// A text in parts that are no wider than `room`, parted at spaces where there are any.
+fn fold(text: &str, room: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for word in text.split(' ') {
+        let part = parts.last().map_or(0, |part| part.width());
+        if part > 0 && part + 1 + word.width() > room {
+            parts.push(String::new());
+        } else if part > 0 {
+            push(&mut parts, ' ');
+        }
+        for letter in word.chars() {
+            let part = parts.last().map_or(0, |part| part.width());
+            if part + letter.width().unwrap_or(0) > room {
+                parts.push(String::new());
+            }
+            push(&mut parts, letter);
+        }
+    }
+    parts
+}
+
+fn push(parts: &mut [String], letter: char) {
+    if let Some(part) = parts.last_mut() {
+        part.push(letter);
+    }
+}
+
 /// As much of a text as fits, with an ellipsis where something is missing.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -191,5 +274,33 @@ mod tests {
             plain = plain.replace(code, "");
         }
         assert_eq!(plain, wide);
+    }
+
+    #[test]
+    fn a_sentence_goes_on_beneath_and_nothing_of_it_is_lost() {
+        let rows = [
+            vec![
+                Cell::new("10:00"),
+                Cell::new("callback"),
+                Cell::new("claims 3, sign valid, with the token"),
+            ],
+            vec![
+                Cell::new("10:01"),
+                Cell::new("event"),
+                Cell::toned("evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE", Tone::Bad),
+            ],
+        ];
+        let place = |width, colour| Place { width, colour };
+        insta::assert_snapshot!(story(&rows, place(Some(37), false)).join("\n"), @r"
+        10:00  callback  claims 3, sign
+                         valid, with the
+                         token
+        10:01  event     evt_01KAJ3ZC0T9Y6Q1N
+                         7B5M2X8RWE
+        ");
+        let wide = story(&rows, place(None, true));
+        assert_eq!(wide.len(), 2);
+        assert!(wide[1].ends_with("\x1b[31mevt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE\x1b[0m"));
+        assert!(story(&[], place(Some(20), false)).is_empty());
     }
 }

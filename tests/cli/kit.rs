@@ -94,6 +94,14 @@ pub fn run(command: &mut Command) -> Ended {
     }
 }
 
+/// A time of the API as clocks in Japan show it.
+#[track_caller]
+pub fn in_japan(at: &Value) -> String {
+    let at: jiff::Timestamp = at.as_str().unwrap().parse().unwrap();
+    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(9));
+    at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// A directory with a `config.toml`, in which the program is run.
 pub struct Place {
     directory: TempDir,
@@ -118,6 +126,13 @@ impl Place {
 
     pub fn run(&self, args: &[&str]) -> Ended {
         run(&mut self.command(args))
+    }
+
+    /// Runs a verb where lines have this many columns, and clocks show Japan's time.
+    pub fn run_in_japan(&self, columns: &str, args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.env("COLUMNS", columns).env("TZ", "Asia/Tokyo");
+        run(&mut command)
     }
 
     /// Asks the admin API of the service that runs here. Returns status and answer.

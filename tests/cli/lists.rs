@@ -5,20 +5,14 @@ use serde_json::Value;
 use vexora_relay::domain::Status;
 
 use super::kit::{
-    Downstream, Ended, MERCHANT, Place, Provider, Service, config, endpoint, merchant, nobody, user,
+    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, in_japan, merchant, nobody,
+    user,
 };
 
 /// A configuration whose admin listener can be found by others.
 fn findable(base_url: &str, tables: &str) -> String {
     let admin = format!("[admin]\nlisten = \"{}\"", nobody());
     config(base_url, tables).replace("[admin]\nlisten = \"127.0.0.1:0\"", &admin)
-}
-
-/// Runs a verb where lines have this many columns, and clocks show Japan's time.
-fn narrow(place: &Place, columns: &str, args: &[&str]) -> Ended {
-    let mut command = place.command(args);
-    command.env("COLUMNS", columns).env("TZ", "Asia/Tokyo");
-    super::kit::run(&mut command)
 }
 
 #[test]
@@ -84,7 +78,7 @@ fn lists_are_tables_for_people_and_json_for_programs() {
         !wide.out.contains('\x1b'),
         "no colours where nobody sees them"
     );
-    let cut = narrow(&place, "80", &["deliveries"]).with(0);
+    let cut = place.run_in_japan("80", &["deliveries"]).with(0);
     assert!(cut.out.contains('…'), "{}", cut.out);
     for line in cut.out.lines() {
         assert!(line.chars().count() <= 80, "{line}");
@@ -115,10 +109,10 @@ fn lists_are_tables_for_people_and_json_for_programs() {
     );
 
     // In the zone of whoever looks, with how long ago.
-    let shown = narrow(&place, "200", &["events", "--limit", "1"]).with(0);
-    let at: jiff::Timestamp = events["events"][0]["at"].as_str().unwrap().parse().unwrap();
-    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(9));
-    let local = at.to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let shown = place
+        .run_in_japan("200", &["events", "--limit", "1"])
+        .with(0);
+    let local = in_japan(&events["events"][0]["at"]);
     assert!(
         shown.out.contains(&local) && shown.out.contains("ago"),
         "{local}: {}",

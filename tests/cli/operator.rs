@@ -5,7 +5,8 @@ use serde_json::Value;
 use vexora_relay::domain::Status;
 
 use super::kit::{
-    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, merchant, nobody, user,
+    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, in_japan, merchant, nobody,
+    user,
 };
 
 /// A configuration whose admin listener can be found by others.
@@ -134,9 +135,32 @@ fn bulk_work_is_counted_agreed_to_watched_and_cancelled() {
     let listed = place.run(&["jobs", "--json"]).with(0).json();
     assert_eq!(listed["jobs"].as_array().unwrap().len(), 2);
     let kept = place.run(&["retention"]).with(0);
-    assert!(kept.out.contains("would go: 0 events"), "{}", kept.out);
+    assert!(kept.out.contains("\nevents      0\n"), "{}", kept.out);
     let kept = place.run(&["retention", "--json"]).with(0).json();
     assert_eq!(kept["keepSeconds"], 90 * 24 * 3600);
+    let of_job = |name: &str| in_japan(&listed["jobs"][0][name]);
+    let (ordered, before) = (of_job("ordered"), in_japan(&kept["before"]));
+    place.run(&["pause", "ledger"]).with(0);
+    let endpoints = place.run(&["endpoints", "--json"]).with(0).json();
+    let paused = in_japan(&endpoints["endpoints"][0]["since"]);
+    for (args, local, what) in [
+        (&["jobs"][..], &ordered, "ago"),
+        (&["jobs", "2"], &of_job("ended"), "2 of 2"),
+        (&["endpoints"], &paused, "paused"),
+        (&["pause", "ledger"], &paused, "ago"),
+        // Both are as of now: alike but for the seconds between them.
+        (&["retention"], &before[..10].to_owned(), "90 days ago"),
+    ] {
+        let shown = place.run_in_japan("140", args).with(0);
+        assert!(
+            shown.out.contains(local) && shown.out.contains(what),
+            "{args:?}: {local}, {what}: {}",
+            shown.out
+        );
+        for line in place.run_in_japan("80", args).with(0).out.lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: {line}");
+        }
+    }
     let nowhere = place.run(&["jobs", "9"]).with(1);
     assert!(nowhere.err.contains("no job"), "{}", nowhere.err);
     let nobody = place
