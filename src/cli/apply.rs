@@ -164,7 +164,9 @@ async fn send(
             next = under_way.next() => next,
             Some(()) = interrupts.recv() => {
                 stopped = Some(Stopped::Interrupted);
-                output.progress_ends();
+                if !done.is_empty() {
+                    output.progress_ends();
+                }
                 if stopping.replace(true) {
                     break;
                 }
@@ -184,7 +186,9 @@ async fn send(
             output.progress_of(done.len(), total, "applications");
         }
     }
-    output.progress_ends();
+    if total > 1 && !done.is_empty() {
+        output.progress_ends();
+    }
     done.sort_by_key(|(line, _, _)| *line);
     Ok(Run {
         // Interrupted with nothing left to do is done.

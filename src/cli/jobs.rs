@@ -99,6 +99,7 @@ pub(super) fn run(file: Option<PathBuf>, asked: &Asked, output: &Output) -> Resu
         return Ok(());
     }
     if !asked.yes && !agreed(&would, output)? {
+        output.note("nothing was done");
         return Err(Failure::Said);
     }
     if total == 0 {
@@ -153,8 +154,8 @@ fn table_of<'a>(jobs: impl Iterator<Item = &'a Value>, output: &Output) -> Strin
             Cell::new(word(job, "endpoint")),
             Cell::state(word(job, "state")),
             Cell::new(format!("{done} of {total}")),
-            Cell::new(view.brief(word(job, "ordered"))),
-            Cell::new(view.brief(word(job, "ended"))),
+            view.cell(word(job, "ordered")),
+            view.cell(word(job, "ended")),
         ]
     };
     let rows: Vec<Vec<Cell>> = jobs.map(row).collect();
@@ -198,15 +199,19 @@ pub(super) fn one(
 /// Waits until a job has ended; one that was cancelled has failed.
 fn follow(service: &Service, id: &str, output: &Output) -> Result<(), Failure> {
     let job = block_on(async {
+        let mut is_long = false;
         loop {
             let job = done(service.get(&["jobs", id]).await?)?;
             if word(&job, "state") != "running" {
-                output.progress_ends();
+                if is_long {
+                    output.progress_ends();
+                }
                 return Ok::<_, Failure>(job);
             }
             let number = |place| usize::try_from(number_at(&job, place)).unwrap_or(usize::MAX);
             let (done, total) = (number("/done"), number("/total"));
             output.progress_of(done, total, "deliveries");
+            is_long = true;
             let next = SystemClock.now().plus(LOOK_EVERY);
             SystemClock.sleep_until(next).await;
         }

@@ -48,7 +48,7 @@ impl List {
 
     fn row(self, one: &Value, view: &View) -> Vec<Cell> {
         let plain = |key| Cell::new(word(one, key));
-        let time = |key| Cell::new(view.brief(word(one, key)));
+        let time = |key| view.cell(word(one, key));
         match self {
             Self::Callbacks => vec![
                 time("at"),
@@ -162,6 +162,7 @@ async fn read(
 ) -> Result<Value, Failure> {
     let mut rows: Vec<Value> = Vec::new();
     let mut next: Option<String> = None;
+    let mut is_long = false;
     loop {
         let mut asked = parameters.to_vec();
         let missing = limit.saturating_sub(rows.len()).clamp(1, PAGE);
@@ -175,8 +176,11 @@ async fn read(
             break;
         }
         output.progress(&format!("{} found, looking further", rows.len()));
+        is_long = true;
     }
-    output.progress_ends();
+    if is_long {
+        output.progress_ends();
+    }
     Ok(json!({ list.name(): rows, "next": next }))
 }
 

@@ -52,7 +52,7 @@ fn table_of<'a>(endpoints: impl Iterator<Item = &'a Value>, output: &Output) -> 
         vec![
             Cell::new(word(one, "name")),
             Cell::state(word(one, "state")),
-            Cell::new(view.brief(word(one, "since"))),
+            view.cell(word(one, "since")),
             Cell::new(number_at(one, "/pending").to_string()),
             Cell::new(number_at(one, "/abandoned").to_string()),
             Cell::new(if orphaned {

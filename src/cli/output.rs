@@ -50,11 +50,10 @@ impl Output {
         let size = || terminal_size::terminal_size_of(io::stdout());
         let seen = is_seen.then(size).flatten();
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Place {
             width: named.or_else(|| seen.map(|(width, _)| usize::from(width.0))),
             // https://no-color.org
-            colour: is_seen && !is_set("NO_COLOR") && !is_dumb,
+            colour: is_seen && !is_set("NO_COLOR") && !is_dumb(),
         }
     }
 
@@ -103,7 +102,7 @@ impl Output {
     /// How far something is, in place of what was shown before; where nobody looks, nothing.
     pub(crate) fn progress(&self, text: &str) {
         let mut stderr = io::stderr().lock();
-        if !stderr.is_terminal() {
+        if !stderr.is_terminal() || is_dumb() {
             return;
         }
         // A line that goes on in the next one could not be written over.
@@ -119,7 +118,7 @@ impl Output {
         self.progress(&format!("{} {done} of {total} {what}", bar(done, total)));
     }
 
-    /// What comes next begins on an empty line.
+    /// What comes next begins on an empty line. Only after something was shown: other lines are not written over.
     pub(crate) fn progress_ends(&self) {
         self.progress("");
     }
@@ -133,6 +132,11 @@ impl Output {
     pub(crate) fn warning(&self, text: &str) {
         self.note(&format!("warning: {text}"));
     }
+}
+
+/// Whether the terminal knows no codes at all.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// A bar of twenty, full only when all is done.

@@ -140,8 +140,8 @@ impl View {
         let rows: Vec<Vec<Cell>> = list(story, "timeline")
             .map(|entry| {
                 let (kind, sentence, tone) = entry_text(entry);
-                let at = self.precise(text(entry, "at"));
-                vec![Cell::new(at), Cell::new(kind), Cell::toned(sentence, tone)]
+                let at = self.precise_cell(text(entry, "at"));
+                vec![at, Cell::new(kind), Cell::toned(sentence, tone)]
             })
             .collect();
         lines.push(String::new());

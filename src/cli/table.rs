@@ -59,20 +59,45 @@ pub(super) fn shown(text: &str) -> String {
 #[derive(Clone, Debug)]
 pub(super) struct Cell {
     text: String,
+    /// What says enough where there is no room for all of it.
+    short: Option<String>,
     tone: Tone,
+    /// Whether it is cut only when nothing else can be.
+    is_state: bool,
 }
 
 impl Cell {
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             text: shown(&text.into()),
+            short: None,
             tone: Tone::Plain,
+            is_state: false,
         }
     }
 
     /// A state, in its colour.
     pub(super) fn state(word: &str) -> Self {
-        Self::toned(word, Tone::of(word))
+        Self {
+            is_state: true,
+            ..Self::toned(word, Tone::of(word))
+        }
+    }
+
+    /// A text with a shorter one for narrow places.
+    pub(super) fn either(text: String, short: String) -> Self {
+        Self {
+            short: Some(shown(&short)),
+            ..Self::new(text)
+        }
+    }
+
+    fn shortened(&self) -> Self {
+        let text = self.short.clone().unwrap_or_else(|| self.text.clone());
+        Self {
+            text,
+            ..self.clone()
+        }
     }
 
     /// A text whose words say what its tone says.
@@ -93,45 +118,69 @@ pub(super) struct Place {
     pub(super) colour: bool,
 }
 
-/// No column is cut below this: an ellipsis and something to recognise it by.
-const NARROWEST: usize = 8;
+/// An ellipsis and something to recognise it by.
+const NARROW: usize = 8;
+
+/// Nothing is cut below this, be the terminal as narrow as it may.
+const NARROWEST: usize = 4;
 
 const GAP: usize = 2;
 
-/// The last column of a story is not folded below this; then the lines are wider than the screen.
-const FOLDED_AT: usize = 20;
+/// Less than this for a sentence: the columns before it are shortened.
+const FOLDED_AT: usize = 30;
 
-/// The table as lines. What does not fit is cut, the widest column first.
+/// The table as lines. Where it does not fit, short forms come first; then the widest columns are cut, those of states
+/// last.
 pub(super) fn lines(head: &[&str], rows: &[Vec<Cell>], place: Place) -> Vec<String> {
     let head: Vec<Cell> = head.iter().map(|name| Cell::new(*name)).collect();
-    let mut widths = widths(std::iter::once(&head).chain(rows));
-    if let Some(all) = place.width {
-        shrink(&mut widths, all);
+    let mut all: Vec<Vec<Cell>> = std::iter::once(&head).chain(rows).cloned().collect();
+    let mut widths = widths(all.iter());
+    if let Some(room) = place.width {
+        if taken(&widths) > room {
+            for cell in all.iter_mut().flatten() {
+                *cell = cell.shortened();
+            }
+            widths = self::widths(all.iter());
+        }
+        let is_state = |at: usize| {
+            rows.iter()
+                .any(|row| row.get(at).is_some_and(|cell| cell.is_state))
+        };
+        shrink(&mut widths, room, NARROW, |at| !is_state(at));
+        shrink(&mut widths, room, NARROW, |_| true);
+        shrink(&mut widths, room, NARROWEST, |_| true);
     }
-    std::iter::once(&head)
-        .chain(rows)
-        .map(|row| line(row, &widths, place))
-        .collect()
+    all.iter().map(|row| line(row, &widths, place)).collect()
 }
 
 /// Rows whose last column is a sentence: nothing is cut, what does not fit goes on beneath.
 pub(super) fn story(rows: &[Vec<Cell>], place: Place) -> Vec<String> {
-    let widths = widths(rows.iter());
-    let Some((last, before)) = widths.split_last() else {
-        return Vec::new();
+    let mut rows = rows.to_vec();
+    let before = |rows: &[Vec<Cell>]| {
+        let mut widths = widths(rows.iter());
+        let last = widths.pop().unwrap_or(0);
+        let taken = widths.iter().map(|width| width + GAP).sum::<usize>();
+        (widths, taken, last)
     };
-    let taken = before.iter().map(|width| width + GAP).sum::<usize>();
-    let room = match place.width {
-        Some(all) => all.saturating_sub(taken).max(FOLDED_AT),
-        None => *last,
-    };
+    let (mut widths, mut taken, last) = before(&rows);
+    let mut room = last;
+    if let Some(all) = place.width {
+        if taken + FOLDED_AT > all {
+            for cell in rows.iter_mut().flatten() {
+                *cell = cell.shortened();
+            }
+            (widths, taken, _) = before(&rows);
+        }
+        room = all.saturating_sub(taken).max(NARROW);
+    }
+    widths.push(last);
     let mut lines = Vec::new();
-    for row in rows {
+    for row in &rows {
         let Some((sentence, others)) = row.split_last() else {
             continue;
         };
         let others = others.iter().map(|cell| cell.text.as_str());
-        let empty = before.iter().map(|_| "");
+        let empty = others.clone().map(|_| "");
         for (at, part) in fold(&sentence.text, room).into_iter().enumerate() {
             let leading: Vec<&str> = if at == 0 {
                 others.clone().collect()
@@ -158,12 +207,19 @@ fn widths<'a>(rows: impl Iterator<Item = &'a Vec<Cell>>) -> Vec<usize> {
     widths
 }
 
-/// Takes from the widest column until the table fits, or nothing more can be taken.
-fn shrink(widths: &mut [usize], all: usize) {
-    let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > all {
-        let widest = widths.iter_mut().max().filter(|width| **width > NARROWEST);
-        let Some(widest) = widest else { return };
+/// How wide a line is.
+fn taken(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+/// Takes from the widest of these columns until the table fits, or nothing more can be taken.
+fn shrink(widths: &mut [usize], room: usize, floor: usize, of: impl Fn(usize) -> bool) {
+    while taken(widths) > room {
+        let columns = widths.iter_mut().enumerate().filter(|(at, _)| of(*at));
+        let widest = columns.map(|(_, width)| width).max();
+        let Some(widest) = widest.filter(|width| **width > floor) else {
+            return;
+        };
         *widest -= 1;
     }
 }
@@ -260,6 +316,34 @@ mod tests {
         EVENT           STATE      USER
         evt_01KAJ3ZC0…  abandoned  ヤマダ タロ…
         evt_2           waiting    a�[2Jb
+        ");
+    }
+
+    #[test]
+    fn states_are_cut_last_and_times_have_a_short_form() {
+        let rows = vec![vec![
+            Cell::either("2026-11-21 19:00:00 (10 s ago)".into(), "10 s ago".into()),
+            Cell::state("unrecognized"),
+            Cell::new("cb_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE"),
+        ]];
+        let table = |width| {
+            let place = Place {
+                width: Some(width),
+                colour: false,
+            };
+            lines(&["AT", "STATE", "CALLBACK"], &rows, place).join("\n")
+        };
+        insta::assert_snapshot!(table(75), @r"
+        AT                              STATE         CALLBACK
+        2026-11-21 19:00:00 (10 s ago)  unrecognized  cb_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE
+        ");
+        insta::assert_snapshot!(table(40), @r"
+        AT        STATE         CALLBACK
+        10 s ago  unrecognized  cb_01KAJ3ZC0T9Y…
+        ");
+        insta::assert_snapshot!(table(30), @r"
+        AT        STATE       CALLBACK
+        10 s ago  unrecogni…  cb_01KA…
         ");
     }
 

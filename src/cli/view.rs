@@ -4,7 +4,7 @@
 use jiff::tz::TimeZone;
 
 use super::output::Output;
-use super::table::Place;
+use super::table::{Cell, Place};
 use crate::clock::{Clock, SystemClock};
 
 /// A person in front of what is shown.
@@ -43,9 +43,21 @@ impl View {
         self.shown(at, "%Y-%m-%d %H:%M:%S")
     }
 
+    /// A time in a table; where it is narrow, only how long ago or ahead that is.
+    pub(super) fn cell(&self, at: &str) -> Cell {
+        let short = self.relative(at).unwrap_or_else(|| at.to_owned());
+        Cell::either(self.brief(at), short)
+    }
+
     /// A time to the millisecond: what happened within a second is told apart.
     pub(super) fn precise(&self, at: &str) -> String {
         self.shown(at, "%Y-%m-%d %H:%M:%S%.3f")
+    }
+
+    /// The same in a story; where it is narrow, only how long ago or ahead that is.
+    pub(super) fn precise_cell(&self, at: &str) -> Cell {
+        let short = self.relative(at).unwrap_or_else(|| at.to_owned());
+        Cell::either(self.precise(at), short)
     }
 
     /// The name of the zone that times are shown in, and how far it is from UTC now.
@@ -61,17 +73,23 @@ impl View {
 
     /// What is no time stays as it is.
     fn shown(&self, at: &str, format: &str) -> String {
-        let Ok(at) = at.parse::<jiff::Timestamp>() else {
+        let parsed: Result<jiff::Timestamp, _> = at.parse();
+        let (Ok(time), Some(relative)) = (parsed, self.relative(at)) else {
             return at.to_owned();
         };
+        let shown = time.to_zoned(self.zone.clone()).strftime(format);
+        format!("{shown} ({relative})")
+    }
+
+    fn relative(&self, at: &str) -> Option<String> {
+        let at: jiff::Timestamp = at.parse().ok()?;
         let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
-        let shown = at.to_zoned(self.zone.clone()).strftime(format);
         let age = age(self.now.abs_diff(millis));
-        if millis > self.now {
-            format!("{shown} (in {age})")
+        Some(if millis > self.now {
+            format!("in {age}")
         } else {
-            format!("{shown} ({age} ago)")
-        }
+            format!("{age} ago")
+        })
     }
 }
 

@@ -69,7 +69,9 @@ async fn send(
         let body = json!({ "merchant": merchant, "users": ids });
         let answered = service.post(&["watch"], &body).await?;
         if !answered.is_done() {
-            output.progress_ends();
+            if done > 0 {
+                output.progress_ends();
+            }
             return Err(Failure::Failed(anyhow::anyhow!(
                 "stopped after {done} of {}: {}\n  hint: run the same again; who is watched already stays so",
                 users.len(),
@@ -86,6 +88,8 @@ async fn send(
             output.progress_of(done, users.len(), "users");
         }
     }
-    output.progress_ends();
+    if users.len() > BATCH {
+        output.progress_ends();
+    }
     Ok(fresh)
 }

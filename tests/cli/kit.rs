@@ -1,6 +1,8 @@
 //! What the tests of the command line do: keep a place with a configuration, run a verb, run a service, and play the
 //! provider and a receiver.
 
+pub mod terminal;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -47,6 +49,7 @@ pub fn program() -> Command {
         "LISTEN_FDS",
         "LISTEN_PID",
         "NOTIFY_SOCKET",
+        "NO_COLOR",
         "RUST_LOG",
         "STATE_DIRECTORY",
         "WATCHDOG_PID",

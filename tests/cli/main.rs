@@ -22,5 +22,6 @@ mod reload;
 mod renewal;
 mod serve;
 mod service;
+mod terminal;
 mod tools;
 mod upgrade;
