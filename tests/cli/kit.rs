@@ -1,8 +1,6 @@
 //! What the tests of the command line do: keep a place with a configuration, run a verb, run a service, and play the
 //! provider and a receiver.
 
-pub mod terminal;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -25,7 +23,7 @@ pub const SECRET: &str = "s3cr3t";
 pub const WEBHOOK_SECRET: &str = "whsec_KioqKioqKioqKioqKioqKioqKioqKioqKioqKioqKio=";
 
 /// Longer than anything here takes, on a machine with much else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn merchant() -> MerchantNo {
     MERCHANT.parse().unwrap()

@@ -17,6 +17,7 @@ mod kit;
 mod lists;
 mod maintenance;
 mod operator;
+mod pty;
 mod query;
 mod reload;
 mod renewal;

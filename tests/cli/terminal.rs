@@ -6,10 +6,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use vexora_relay::domain::Status;
 
-use super::kit::terminal::{CLEARED, CTRL_C, CTRL_D, Terminal};
 use super::kit::{
     Downstream, Ended, MERCHANT, Place, Provider, Service, config, endpoint, merchant, nobody, user,
 };
+use super::pty::{CLEARED, CTRL_C, CTRL_D, Terminal};
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";

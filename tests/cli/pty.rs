@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use pty_process::Size;
 use pty_process::blocking::{Pty, open};
 
-use super::{Ended, PATIENCE};
+use super::kit::{Ended, PATIENCE};
 
 /// As a terminal sends them, for which the program's line discipline has a meaning.
 pub const CTRL_C: &str = "\x03";
