@@ -1,21 +1,27 @@
 //! Log lines: to stderr, text for terminals and JSON for collectors.
 
+mod lines;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use self::lines::{Gathering, Lines, Stderr};
 use super::Failure;
 use crate::config::settings::{LogFormat, LogSettings};
 
 type Exchange = Box<dyn Fn(EnvFilter) -> Result<(), tracing_subscriber::reload::Error>>;
 
-/// The log, whose level can be changed.
-pub(super) struct Logging(Exchange);
+/// The log, whose level can be changed. What was gathered is written when this is dropped: it is to outlive what logs.
+pub(super) struct Logging {
+    exchange: Exchange,
+    _gathering: Option<Gathering>,
+}
 
 impl Logging {
     /// Logs at another level from now on.
     pub(super) fn reload(&self, settings: &LogSettings) -> Result<(), Failure> {
-        (self.0)(filter(settings)?)?;
+        (self.exchange)(filter(settings)?)?;
         Ok(())
     }
 }
@@ -34,14 +40,16 @@ fn filter(settings: &LogSettings) -> Result<EnvFilter, Failure> {
 
 /// Starts logging.
 pub(super) fn start(settings: &LogSettings) -> Result<Logging, Failure> {
+    let is_terminal = std::io::stderr().is_terminal();
     let json = match settings.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Auto => !is_terminal,
     };
+    let lines = Lines::immediate(Stderr);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(settings)?)
-        .with_writer(std::io::stderr);
+        .with_writer(lines.clone());
     let exchange: Exchange;
     let started = if json {
         let builder = builder
@@ -53,7 +61,7 @@ pub(super) fn start(settings: &LogSettings) -> Result<Logging, Failure> {
         exchange = Box::new(move |filter| handle.reload(filter));
         builder.try_init()
     } else {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
         let builder = builder
             .with_ansi(colour)
             .with_target(false)
@@ -70,5 +78,14 @@ pub(super) fn start(settings: &LogSettings) -> Result<Logging, Failure> {
         // Never the message: it may quote what was being handled.
         tracing::error!(at, "a part of the relay panicked; please report this");
     }));
-    Ok(Logging(exchange))
+    // Somebody looks at a terminal, and nobody measures it.
+    let gathering = (!is_terminal).then(|| lines.gather()).transpose();
+    let gathering = gathering.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no thread for the log; each line is written by itself");
+        None
+    });
+    Ok(Logging {
+        exchange,
+        _gathering: gathering,
+    })
 }

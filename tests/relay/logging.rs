@@ -1,5 +1,5 @@
 //! The log of the real program: one line for each callback, query and attempt, joined by ids, in both formats; every
-//! field of theirs is in `docs/logging.md`.
+//! field of theirs is in `docs/logging.md`. Lines are gathered before they are written; what that may not lose is here.
 
 use std::path::Path;
 
@@ -127,4 +127,65 @@ async fn as_text_the_same_ids_are_there() {
         assert_eq!(field(line, "event"), field(verified, "event"));
         assert_eq!(field(line, "attempt"), attempt);
     }
+}
+
+/// A callback for a user whose results nobody asks about; returns the status of the answer.
+async fn post(service: &Service, user: &str) -> String {
+    let (head, _) = request(
+        service.address,
+        &format!("POST /callback/{MERCHANT}/{TOKEN} HTTP/1.1\r\nx-request-id: of-{user}\r\n"),
+        format!(r#"{{"userId":"{user}"}}"#).as_bytes(),
+    )
+    .await;
+    head.split(' ').nth(1).unwrap().to_owned()
+}
+
+fn count(log: &[String], what: &str) -> usize {
+    log.iter().filter(|line| line.contains(what)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_stopped_has_logged_everything_to_its_last_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_sandbox, file) = Setup::new().write(directory.path()).await;
+    let service = Service::start(&file);
+    for number in 0..100 {
+        assert_eq!(post(&service, &format!("u{number}")).await, "200");
+    }
+    let log = service.stop();
+    let accepted = log.iter().filter(|line| line.contains("callback accepted"));
+    let requests: Vec<String> = accepted
+        .map(|line| serde_json::from_str::<Value>(line).expect(line))
+        .map(|line| line["request"].as_str().unwrap().to_owned())
+        .collect();
+    let sent: Vec<String> = (0..100).map(|number| format!("of-u{number}")).collect();
+    assert_eq!(requests, sent, "each, and in order");
+    let last: Value = serde_json::from_str(log.last().unwrap()).unwrap();
+    assert_eq!(last["message"], "stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_is_in_the_log_before_what_follows_it_though_the_process_is_killed_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new().store("min_free = \"1000000 TiB\"\n");
+    let (_sandbox, file) = setup.write(directory.path()).await;
+    let service = Service::start(&file);
+    assert_eq!(post(&service, "u1").await, "503");
+    let log = service.kill();
+    assert_eq!(count(&log, "callback not accepted"), 1, "{log:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_sandbox, file) = Setup::new().write(directory.path()).await;
+    let mut service = Service::start(&file);
+    service.deaf();
+    for number in 0..20 {
+        assert_eq!(post(&service, &format!("u{number}")).await, "200");
+        // An error, which is written at once.
+        std::fs::write(&file, "nonsense").unwrap();
+        service.reload();
+    }
+    service.stop();
 }

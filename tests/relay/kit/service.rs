@@ -72,10 +72,16 @@ impl Service {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
-    /// As the power fails.
-    pub fn kill(mut self) {
+    /// As the power fails. Returns all that it had logged.
+    pub fn kill(mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        self.whole_log()
+    }
+
+    /// Nobody reads its log any more: the pipe breaks at its next line.
+    pub fn deaf(&mut self) {
+        (_, self.lines) = channel();
     }
 
     /// As systemd stops it. Returns all that it logged.
@@ -83,6 +89,10 @@ impl Service {
         use rustix::process::{Pid, Signal, kill_process};
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        self.whole_log()
+    }
+
+    fn whole_log(&mut self) -> Vec<String> {
         let rest: Vec<String> = self.lines.iter().collect();
         self.log.extend(rest);
         std::mem::take(&mut self.log)
