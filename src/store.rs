@@ -263,6 +263,8 @@ pub type Told = (Delivery, Vec<Attempt>);
 pub struct Story {
     /// Callbacks, oldest first.
     pub callbacks: Vec<Callback>,
+    /// Those of the callbacks that were kept as unrecognized at first, and when an operator had them read again.
+    pub recognized: Vec<(CallbackId, Timestamp)>,
     /// Queries, oldest first.
     pub queries: Vec<QueryRecord>,
     /// Events, by sequence, each with its deliveries and their attempts.
@@ -313,6 +315,20 @@ pub trait Store: Lists + Send + Sync + 'static {
         trust: Trust,
         now: Timestamp,
     ) -> Result<(), StoreError>;
+
+    /// A callback that was kept as unrecognized is found to speak of a user, whom it claims to stand so: it stands among
+    /// that user's callbacks from now on, and the user is asked about. One that has its user already keeps it, and only
+    /// rings. `false`: it is not kept any more.
+    ///
+    /// # Errors
+    /// The store failed; nothing is changed.
+    async fn recognize(
+        &self,
+        callback: CallbackId,
+        user: &UserId,
+        claim: Option<String>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Claims up to `limit` verifications that are due, the most trusted first, then the oldest.
     ///

@@ -27,15 +27,15 @@ use self::pages::{
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
-    Answer, ApplicationState, Arrival, Batch, Callback, Delivery, DeliveryPolicy, DeliveryState,
-    EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome, QueryFailure, Route,
-    Routing, Schedule, SignCheck, Source, Status, Stranger, Timestamp, Trust, UserId, Verdict,
-    VerifyLane, VerifyPolicy,
+    Answer, ApplicationState, Arrival, Batch, Callback, CallbackId, Delivery, DeliveryPolicy,
+    DeliveryState, EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome,
+    QueryFailure, Route, Routing, Schedule, SignCheck, Source, Status, Stranger, Timestamp, Trust,
+    UserId, Verdict, VerifyLane, VerifyPolicy,
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
     AnswerRecorded, AnswerReport, AttemptReport, Bygone, DeliveryClaim, Lane, Refused, Store,
-    StoreError, VerifyClaim,
+    StoreError, Story, VerifyClaim,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -1045,6 +1045,59 @@ async fn unrecognized_callbacks_are_kept_bounded_and_told_of(open: Opener) {
     assert!(bench.claim(VerifyLane::Open, at(1000), 10).await.is_empty());
 }
 
+async fn what_is_recognized_later_is_its_users_from_then_on(open: Opener) {
+    let mut bench = Bench::new(open);
+    for n in 0..2 {
+        let kept = bench.accept(None, SignCheck::Missing, true, at(n)).await;
+        kept.expect("kept");
+    }
+    let recognized = bench.store().unrecognized(9).await.expect("reads")[1].clone();
+    let claim = Some("3".to_owned());
+    let (id, store) = (recognized.id, bench.store());
+    let found = store.recognize(id, &user("taro"), claim, at(5)).await;
+    assert!(found.expect("works"));
+    // Its user is settled: another reading of the same bytes changes nothing, and rings for the same.
+    let again = store.recognize(id, &user("hanako"), None, at(6)).await;
+    assert!(again.expect("works"));
+    let nothing = CallbackId::new(at(0), 7);
+    let gone = store.recognize(nothing, &user("taro"), None, at(6)).await;
+    assert!(!gone.expect("works"));
+    bench.restart().await;
+
+    let store = bench.store();
+    let left = store.unrecognized(9).await.expect("reads");
+    assert_eq!(left.len(), 1);
+    assert_ne!(left[0].id, id);
+    assert_eq!(store.tallies().await.expect("reads").unrecognized, 1);
+    let story = store.story(&merchant(), &user("taro")).await;
+    let story = story.expect("reads");
+    let expected = Callback {
+        user: Some(user("taro")),
+        claim: Some("3".into()),
+        ..recognized
+    };
+    assert_eq!(story.callbacks, [expected]);
+    assert_eq!(story.recognized, [(id, at(5))]);
+    let other = store.story(&merchant(), &user("hanako")).await;
+    assert_eq!(other.expect("reads"), Story::default());
+    let claim = bench.claim(VerifyLane::Main, at(6), 9).await.remove(0);
+    assert_eq!(
+        (&claim.user, claim.verification.source),
+        (&user("taro"), Source::Operator)
+    );
+    bench.answer(&claim, says("3"), at(6)).await;
+    let told = bench.claim_for("ledger", at(6), 1).await.remove(0);
+    bench.report(&told, heard(), at(6)).await;
+    let told = bench.claim_for("audit", at(6), 9).await;
+    for claim in &told {
+        bench.report(claim, heard(), at(6)).await;
+    }
+    // It goes with what became of it.
+    assert_eq!(swept(&bench, at(7)).await.callbacks, 2);
+    let story = bench.store().story(&merchant(), &user("taro")).await;
+    assert_eq!(story.expect("reads").recognized, []);
+}
+
 async fn inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten(open: Opener) {
     let mut bench = Bench::new(open);
     let invent = |from: u64, to: u64| {
@@ -1177,6 +1230,7 @@ macro_rules! store {
                 the_store_remembers_when_the_relay_was_alive,
                 an_operator_can_ask_about_anyone,
                 unrecognized_callbacks_are_kept_bounded_and_told_of,
+                what_is_recognized_later_is_its_users_from_then_on,
                 inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten,
                 a_low_disk_refuses_callbacks_and_nothing_else,
                 a_closed_store_takes_nothing_in,

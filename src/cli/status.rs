@@ -199,6 +199,10 @@ fn entry_text(entry: &Value) -> (&str, String, Tone) {
                 text(entry, "sign")
             )
         }
+        "recognized" => format!(
+            "a callback in which no user id was found at first was read again, {}",
+            text(entry, "callback")
+        ),
         "query" => {
             let claim = match text(entry, "claimed") {
                 "" => String::new(),

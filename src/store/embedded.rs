@@ -70,8 +70,8 @@ use super::{
     SweepStep, Told, VerifyClaim,
 };
 use crate::domain::{
-    Application, Batch, Callback, Delivery, EndpointName, Event, EventId, Health, Job, JobOrder,
-    MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
+    Application, Batch, Callback, CallbackId, Delivery, EndpointName, Event, EventId, Health, Job,
+    JobOrder, MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use crate::metrics::CommitMetrics;
 
@@ -205,6 +205,19 @@ impl Store for SledStore {
         let (merchant, user) = (merchant.clone(), user.clone());
         self.committer
             .submit(move |txn| accepting::ring(txn, &merchant, &user, source, trust, now))
+            .await
+    }
+
+    async fn recognize(
+        &self,
+        callback: CallbackId,
+        user: &UserId,
+        claim: Option<String>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let user = user.clone();
+        self.committer
+            .submit(move |txn| accepting::recognize(txn, callback, &user, claim, now))
             .await
     }
 

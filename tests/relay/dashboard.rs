@@ -7,5 +7,5 @@ mod hostile;
 mod large;
 mod pages;
 mod session;
-mod visitor;
+pub mod visitor;
 mod webdriver;

@@ -33,6 +33,7 @@ mod ordering;
 mod readiness;
 mod reload;
 mod replay;
+mod reprocess;
 mod retention;
 mod retries;
 mod secrecy;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{
-    Application, Batch, Callback, Delivery, EndpointName, EventId, Health, MerchantNo,
+    Application, Batch, Callback, CallbackId, Delivery, EndpointName, EventId, Health, MerchantNo,
     OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
 };
 use vexora_relay::store::{
@@ -89,6 +89,16 @@ impl Store for RecordingStore {
         _: Trust,
         _: Timestamp,
     ) -> Result<(), StoreError> {
+        Err(StoreError::Stopping)
+    }
+
+    async fn recognize(
+        &self,
+        _: CallbackId,
+        _: &UserId,
+        _: Option<String>,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
         Err(StoreError::Stopping)
     }
 

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::json;
 
+use super::AdminParts;
 use super::api::{Answer, Failed, Parts, invalid};
 use super::auth::Operator;
 use super::query::Query;
@@ -11,7 +12,7 @@ use super::rows;
 use crate::domain::{Callback, CallbackId, EventId, EventKind, UserId};
 use crate::http::problem::Problem;
 use crate::receive::body;
-use crate::store::{CallbackState, DeliveryFilter, DeliveryStand};
+use crate::store::{CallbackState, DeliveryFilter, DeliveryStand, StoreError};
 
 pub(super) async fn callbacks(_: Operator, parts: Parts, query: Query) -> Answer {
     let state = query.one_of("state", &CallbackState::ALL, CallbackState::as_str)?;
@@ -39,23 +40,36 @@ pub(super) async fn callback(_: Operator, parts: Parts, id: web::Path<String>) -
     Ok(HttpResponse::Ok().json(rows::whole_callback(&callback)))
 }
 
-/// Whom a callback speaks of, read as this version reads it.
-pub(super) fn user_in(callback: &Callback) -> Option<UserId> {
-    let (user, arrival) = (callback.user.clone(), &callback.arrival);
-    user.or_else(|| body::read(&arrival.body, arrival.query.as_deref()).user)
+/// Reads a callback again, as this version reads it, and has its user asked about; one that was unrecognized is its
+/// user's from then on. Returns whom it speaks of, if anybody.
+pub(super) async fn read_again(
+    parts: &AdminParts,
+    callback: &Callback,
+) -> Result<Option<UserId>, StoreError> {
+    let arrival = &callback.arrival;
+    let reading = body::read(&arrival.body, arrival.query.as_deref());
+    let Some(user) = callback.user.clone().or(reading.user) else {
+        return Ok(None);
+    };
+    let (id, now) = (callback.id, parts.clock.now());
+    let store = &parts.store;
+    if !store.recognize(id, &user, reading.claim, now).await? {
+        // Gone since it was read, for its age or its many like; whom it spoke of is known all the same.
+        super::api::ask_about(parts, &callback.merchant, &user).await?;
+    }
+    tracing::info!(callback = %id, "a callback is processed again for an operator");
+    Ok(Some(user))
 }
 
 /// Reads a callback again, as this version reads it, and asks about its user.
 pub(super) async fn reprocess(_: Operator, parts: Parts, id: web::Path<String>) -> Answer {
     let found = parts.store.callback(callback_id(&id)?).await?;
     let callback = found.ok_or_else(no_such_callback)?;
-    let Some(user) = user_in(&callback) else {
+    let Some(user) = read_again(&parts, &callback).await? else {
         let detail = "no user id is found in it, now as then; read it with GET and have the user asked about by POST /api/v1/users/{merchant}/{user}/verify";
         let problem = Problem::new(StatusCode::CONFLICT, "still_unrecognized", detail);
         return Err(Failed(problem));
     };
-    super::api::ask_about(&parts, &callback.merchant, &user).await?;
-    tracing::info!(callback = %callback.id, "a callback is processed again for an operator");
     Ok(HttpResponse::Accepted().json(json!({
         "result": "asked",
         "merchant": callback.merchant.as_str(),

@@ -185,6 +185,7 @@ fn timeline() -> Value {
     ];
     list(json!({ "anyOf": [
         entry("callback", &callback),
+        entry("recognized", &[("callback", callback_id())]),
         entry("query", &query),
         a("EventMade"),
         a("Attempt"),

@@ -37,6 +37,11 @@ pub(super) fn story(merchant: &MerchantNo, user: &UserId, story: &Story) -> Valu
             .iter()
             .map(|one| (one.arrival.at, callback(one))),
     );
+    timeline.extend(story.recognized.iter().map(|(id, at)| {
+        let found =
+            json!({ "kind": "recognized", "at": at.to_string(), "callback": id.to_string() });
+        (*at, found)
+    }));
     for one in &story.queries {
         let before = |callback: &&Callback| callback.arrival.at <= one.at;
         let latest = story.callbacks.iter().rev().find(before);

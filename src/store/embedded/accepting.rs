@@ -8,8 +8,8 @@ use super::publishing;
 use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
-    Callback, EventId, MerchantNo, OperationalEvent, Reception, Routing, Source, Stranger,
-    Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
+    Callback, CallbackId, EventId, MerchantNo, OperationalEvent, Reception, Routing, Source,
+    Stranger, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
 };
 use crate::store::{Lane, StoreError};
 
@@ -210,6 +210,41 @@ fn keep_unrecognized(
         callback: callback.id,
     };
     publishing::publish_news(txn, fresh, callback.arrival.at, news, routing)
+}
+
+/// A callback that was kept as unrecognized is now known to speak of a user: it stands among that user's callbacks from
+/// here on, and the user is asked about. `false`: there is no such callback any more.
+pub(super) fn recognize(
+    txn: &mut Txn<'_>,
+    id: CallbackId,
+    user: &UserId,
+    claim: Option<String>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let key = id.to_bytes().to_vec();
+    let Some(mut callback) = txn.get::<Callback>(&key)? else {
+        return Ok(false);
+    };
+    let merchant = callback.merchant.clone();
+    // Who was found first stays: the same bytes do not speak of two.
+    let user = match &callback.user {
+        Some(known) => known.clone(),
+        None => {
+            let mut before = keys::unrecognized_prefix(&merchant, callback.token);
+            before.extend_from_slice(&key);
+            txn.delete(Tree::Unrecognized, before);
+            let by_user = keys::callback_of_user(&merchant, user, id);
+            let noted = now.as_millis().to_be_bytes().to_vec();
+            txn.put_raw(Tree::CallbacksByUser, by_user, noted);
+            callback.user = Some(user.clone());
+            callback.claim = claim;
+            txn.put(key, callback)?;
+            user.clone()
+        }
+    };
+    let (source, trust) = (Source::Operator, Trust::Token);
+    ring(txn, &merchant, &user, source, trust, now)?;
+    Ok(true)
 }
 
 /// How long the provider repeats a callback: 10 h and 47 s by its pages, with room to spare.

@@ -5,7 +5,8 @@ use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::tallies;
 use crate::domain::{
-    Callback, Delivery, EndpointName, Event, EventId, MerchantNo, UserId, UserState, Verification,
+    Callback, CallbackId, Delivery, EndpointName, Event, EventId, MerchantNo, Timestamp, UserId,
+    UserState, Verification,
 };
 use crate::store::{Pending, QueryRecord, StoreError, Story, Told};
 
@@ -51,6 +52,14 @@ pub(super) fn story(
     let callbacks: Vec<Callback> = by_index(engine, Tree::CallbacksByUser, &prefix, |key, _| {
         keys::trailing_id(key)
     })?;
+    let mut recognized = Vec::new();
+    for entry in engine.prefix(Tree::CallbacksByUser, &prefix)? {
+        let (key, noted) = entry?;
+        if let (Some(id), Some(at)) = (keys::trailing_id(&key), noted.first_chunk::<8>()) {
+            let at = Timestamp::from_millis(u64::from_be_bytes(*at));
+            recognized.push((CallbackId::from_bytes(id), at));
+        }
+    }
     let results: Vec<Event> = by_index(engine, Tree::EventsByUser, &prefix, |_, value| {
         keys::trailing_id(value)
     })?;
@@ -61,6 +70,7 @@ pub(super) fn story(
     }
     Ok(Story {
         callbacks,
+        recognized,
         queries: all::<QueryRecord>(engine, &prefix)?,
         events,
         state: get::<UserState>(engine, &key)?.unwrap_or_default(),

@@ -8,8 +8,8 @@ use super::show::{IN_LIST, kind, span, stand, tag, text, user_path, when};
 use super::users::{status, verification};
 use super::visit::{Answer, Order, Stop, Visit};
 use crate::domain::{
-    Answer as Verdict, ApplicationState, Attempt, Callback, Event, EventContent, FailureClass,
-    MerchantNo, Timestamp, UserId,
+    Answer as Verdict, ApplicationState, Attempt, Callback, CallbackId, Event, EventContent,
+    FailureClass, MerchantNo, Timestamp, UserId,
 };
 use crate::http::admin::AdminParts;
 use crate::http::admin::api::ask_about;
@@ -28,6 +28,7 @@ struct StoryPage {
 /// Something that happened.
 enum Entry<'a> {
     Callback(&'a Callback),
+    Recognized(&'a CallbackId),
     Query(&'a QueryRecord),
     Event(&'a Event),
     Attempt(&'a Event, &'a str, &'a Attempt),
@@ -63,6 +64,10 @@ impl Entry<'_> {
                 @if callback.token { ", with the token" } @else { ", without a token" }
                 @if let Some(peer) = callback.arrival.peer { ", from " (peer) }
                 " · " a href={ "/callbacks/" (callback.id) } { "what was sent" }
+            },
+            Self::Recognized(id) => html! {
+                span class="what" { "Recognized" } ": a callback in which no user id was found at first was read again · "
+                a href={ "/callbacks/" (id) } { "what was sent" }
             },
             Self::Query(query) => html! {
                 span class="what" { "Vexora asked" } ": "
@@ -112,6 +117,8 @@ impl StoryPage {
         let mut timeline = Vec::new();
         let callbacks = story.callbacks.iter();
         timeline.extend(callbacks.map(|one| (one.arrival.at, Entry::Callback(one))));
+        let found = story.recognized.iter();
+        timeline.extend(found.map(|(id, at)| (*at, Entry::Recognized(id))));
         timeline.extend(story.queries.iter().map(|one| (one.at, Entry::Query(one))));
         for (event, deliveries) in &story.events {
             timeline.push((event.at, Entry::Event(event)));

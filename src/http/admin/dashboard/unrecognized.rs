@@ -8,8 +8,7 @@ use super::session::Flash;
 use super::show::{IN_FULL, IN_LIST, pager, raw, tag, text, user, user_path, when};
 use super::visit::{Answer, Order, Stop, Visit};
 use crate::domain::{Callback, CallbackId, SignCheck};
-use crate::http::admin::api::ask_about;
-use crate::http::admin::lists::user_in;
+use crate::http::admin::lists::read_again;
 use crate::store::{CallbackState, Page, Scope};
 
 /// Data of the list.
@@ -126,15 +125,13 @@ pub(super) async fn one(visit: Visit, id: web::Path<String>) -> Answer {
 pub(super) async fn reprocess(order: Order, id: web::Path<String>) -> Answer {
     let visit = order.visit;
     let callback = found(&visit, &id).await?;
-    let Some(user) = user_in(&callback) else {
+    let Some(user) = read_again(&visit.parts, &callback).await? else {
         let said = Flash {
             good: false,
             text: "No user id is found in it, now as then. If you can tell whom it is about, find that user and verify.".to_owned(),
         };
         return Ok(visit.done(&format!("/callbacks/{}", callback.id), said));
     };
-    ask_about(&visit.parts, &callback.merchant, &user).await?;
-    tracing::info!(callback = %callback.id, "a callback is processed again for an operator");
     let said = "It names this user, about whom Vexora is asked now.".to_owned();
     Ok(visit.done(&user_path(&callback.merchant, &user), said))
 }

@@ -1,0 +1,109 @@
+//! A callback that no version before could read is read again after the upgrade.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use vexora_relay::domain::{Arrival, Callback, CallbackId, EventId, Routing, SignCheck};
+
+use crate::admin::Operator;
+use crate::dashboard::visitor::Visitor;
+use crate::kit::{Relay, Setup, Sink, merchant, user};
+
+/// As an older version would have kept it.
+async fn kept_unrecognized(relay: &Relay, n: u128) -> CallbackId {
+    let at = relay.now();
+    let id = CallbackId::new(at, n);
+    let callback = Callback {
+        id,
+        merchant: merchant(),
+        user: None,
+        claim: None,
+        sign: SignCheck::Missing,
+        token: true,
+        arrival: Arrival {
+            body: br#"{"userId": "taro", "authenticationStatus": "2"}"#.to_vec(),
+            content_type: None,
+            query: None,
+            peer: None,
+            at,
+        },
+    };
+    let fresh = EventId::new(at, n);
+    let routing = Arc::new(Routing::new(Vec::new()));
+    relay
+        .store()
+        .accept(callback, fresh, routing)
+        .await
+        .unwrap();
+    id
+}
+
+fn kinds(story: &Value) -> Vec<&str> {
+    let timeline = story["timeline"].as_array().unwrap();
+    timeline
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect()
+}
+
+async fn counted(relay: &Relay, operator: &Operator) -> (Value, usize, f64) {
+    let status = operator.get("/status").await;
+    let needs = status["attention"].as_array().unwrap().iter();
+    let needs = needs.filter(|item| item["what"] == "unrecognized").count();
+    let scraped = relay.metrics().await.value("callbacks_kept_unrecognized");
+    (status["counts"]["unrecognized"].clone(), needs, scraped)
+}
+
+#[tokio::test]
+async fn what_is_recognized_at_last_needs_nobody_any_more() {
+    let sink = Sink::start().await;
+    let mut relay = Setup::new()
+        .endpoint("ledger", &sink.url(), "")
+        .start()
+        .await;
+    relay.says("taro", "2", None);
+    let operator = Operator::of(&relay);
+    let (one, two) = (
+        kept_unrecognized(&relay, 1).await,
+        kept_unrecognized(&relay, 2).await,
+    );
+    assert_eq!(counted(&relay, &operator).await, (json!(2), 1, 2.0));
+
+    let path = format!("/api/v1/callbacks/{one}/reprocess");
+    let said = operator.ask("POST", &path, None).await;
+    assert_eq!((said.status, &said.json()["userId"]), (202, &json!("taro")));
+    relay.settle().await;
+    assert_eq!(counted(&relay, &operator).await, (json!(1), 1, 1.0));
+    let left = operator.all("callbacks", "state=unrecognized", 50).await;
+    assert_eq!(left.len(), 1);
+    let found = operator.get(&format!("/callbacks/{one}")).await;
+    assert_eq!(
+        (&found["state"], &found["userId"], &found["claim"]),
+        (&json!("accepted"), &json!("taro"), &json!("2"))
+    );
+    let of_user = operator.all("callbacks", "user=taro", 50).await;
+    assert_eq!(of_user.len(), 1);
+    let path = format!("/users/{}/taro", merchant());
+    let story = operator.get(&path).await;
+    assert_eq!(
+        kinds(&story),
+        ["callback", "recognized", "query", "event", "attempt"]
+    );
+    assert_eq!(story["timeline"][1]["callback"], one.to_string());
+    assert_eq!(sink.count(), 1);
+
+    // The same by way of the dashboard.
+    let mut visitor = Visitor::signed_in(&relay).await;
+    let page = format!("/callbacks/{two}");
+    let story = visitor
+        .submits(&page, &format!("{page}/reprocess"), &[])
+        .await;
+    story.shows("It names this user");
+    story.shows("was read again");
+    visitor
+        .page("/unrecognized")
+        .await
+        .shows("Every callback named its user.");
+    assert_eq!(counted(&relay, &operator).await, (json!(0), 0, 0.0));
+    relay.verify_store().await;
+}
