@@ -11,6 +11,7 @@ mod commits;
 mod history;
 mod labels;
 mod reading;
+mod retention;
 mod spread;
 mod stages;
 
@@ -30,6 +31,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use commits::CommitMetrics;
 pub use history::{Backlog, History, Minute, Percentiles};
 pub use reading::{EndpointReading, LaneReading, REASONS, Reading, StoreReading};
+pub use retention::RetentionMetrics;
 pub use stages::{DeliverMetrics, REFUSALS, Tries, VerifyMetrics};
 
 use self::labels::{OfMerchantSign, OfOutcome};
@@ -67,6 +69,7 @@ pub struct Metrics {
     verify: VerifyFamilies,
     deliver: DeliverFamilies,
     commits: Arc<CommitMetrics>,
+    retention: Arc<RetentionMetrics>,
     connections: Gauge,
     reloads: Family<OfOutcome, Counter>,
     reload_succeeded: Gauge,
@@ -126,6 +129,7 @@ impl Metrics {
             DeliverFamilies::new(registry),
         );
         commits.register(registry);
+        let retention = RetentionMetrics::new(now, registry);
         let connections = Gauge::default();
         registry.register(
             "connections",
@@ -163,6 +167,7 @@ impl Metrics {
             verify,
             deliver,
             commits,
+            retention,
             connections,
             reloads,
             reload_succeeded,
@@ -176,6 +181,12 @@ impl Metrics {
     #[must_use]
     pub fn commits(&self) -> Arc<CommitMetrics> {
         Arc::clone(&self.commits)
+    }
+
+    /// For the passes of retention.
+    #[must_use]
+    pub fn retention(&self) -> Arc<RetentionMetrics> {
+        Arc::clone(&self.retention)
     }
 
     /// For a merchant's verifiers.

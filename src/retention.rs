@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::metrics::RetentionMetrics;
 use crate::store::{Bygone, Store, StoreError, SweepFrom};
 use crate::worker::Beat;
 
@@ -60,6 +61,7 @@ struct State {
 pub struct Retention {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<RetentionMetrics>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -78,13 +80,19 @@ fn interval(keep: Duration) -> Duration {
 impl Retention {
     /// Keeps what is settled for `keep`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, keep: Duration) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<RetentionMetrics>,
+        keep: Duration,
+    ) -> Self {
         // A start has more urgent work; but a process that is started every hour is to get there too.
         let soon = interval(keep).min(Duration::from_secs(60));
         let next = clock.now().plus(soon);
         Self {
             store,
             clock,
+            metrics,
             state: Mutex::new(State {
                 keep,
                 pass: None,
@@ -155,7 +163,15 @@ impl Retention {
                 })
                 .clone()
         };
-        let step = self.store.sweep(pass.before, pass.from, STEP).await?;
+        let step = self.store.sweep(pass.before, pass.from, STEP).await;
+        let step = step.inspect_err(|error| {
+            if !matches!(error, StoreError::Stopping) {
+                self.metrics.failed();
+            }
+        })?;
+        for (record, number) in step.gone.kinds() {
+            self.metrics.removed(record, number);
+        }
         let gone = pass.gone.plus(step.gone);
         let mut state = self.state();
         // Another retention was set meanwhile: what comes is not this pass.
@@ -175,6 +191,7 @@ impl Retention {
             let at = self.clock.now();
             state.next = at.plus(interval(state.keep));
             state.last = Some(Swept { at, gone });
+            self.metrics.passed(at);
             drop(state);
             tell(pass.before, gone);
         }

@@ -175,10 +175,23 @@ impl Bygone {
         }
     }
 
+    /// Each kind by its name.
+    #[must_use]
+    pub const fn kinds(self) -> [(&'static str, u64); 6] {
+        [
+            ("events", self.events),
+            ("deliveries", self.deliveries),
+            ("attempts", self.attempts),
+            ("callbacks", self.callbacks),
+            ("queries", self.queries),
+            ("jobs", self.jobs),
+        ]
+    }
+
     /// All kinds together.
     #[must_use]
-    pub const fn total(self) -> u64 {
-        self.events + self.deliveries + self.attempts + self.callbacks + self.queries + self.jobs
+    pub fn total(self) -> u64 {
+        self.kinds().into_iter().map(|(_, number)| number).sum()
     }
 }
 

@@ -125,6 +125,7 @@ impl App {
         let retention = Arc::new(Retention::new(
             Arc::clone(&store),
             Arc::clone(&deps.clock),
+            metrics.retention(),
             config.store.retention,
         ));
         let beats = Arc::new(Beats::new(Arc::clone(&deps.clock)));

@@ -12,6 +12,7 @@ use super::INSTANT_BUCKETS;
 #[derive(Clone, Debug)]
 pub struct CommitMetrics {
     groups: Counter,
+    claims: Counter,
     failures: Counter,
     use_cases: Histogram,
     bytes: Histogram,
@@ -22,6 +23,7 @@ impl Default for CommitMetrics {
     fn default() -> Self {
         Self {
             groups: Counter::default(),
+            claims: Counter::default(),
             failures: Counter::default(),
             use_cases: Histogram::new((0..=8).map(|power| f64::from(1 << power))),
             bytes: Histogram::new((8..=24).step_by(2).map(|power| f64::from(1 << power))),
@@ -34,12 +36,17 @@ impl CommitMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "store_commits",
-            "Groups of use cases that were made durable",
+            "Groups of use cases that were made durable, each with one fsync",
             self.groups.clone(),
         );
         registry.register(
+            "store_claim_groups",
+            "Groups in which work was only claimed: written without an fsync; after a power cut the work is claimed again",
+            self.claims.clone(),
+        );
+        registry.register(
             "store_commit_failures",
-            "Groups of use cases that could not be made durable",
+            "Groups of use cases that could not be written or made durable",
             self.failures.clone(),
         );
         registry.register(
@@ -68,7 +75,12 @@ impl CommitMetrics {
         self.use_cases.observe(f64::from(use_cases));
     }
 
-    /// A group was not made durable.
+    /// A group that only claims work was written, and not synced.
+    pub fn claimed(&self) {
+        self.claims.inc();
+    }
+
+    /// A group was not written, or not made durable.
     pub fn failed(&self) {
         self.failures.inc();
     }

@@ -41,6 +41,13 @@ pub struct OfLane {
     pub lane: &'static str,
 }
 
+/// A label set of one kind of records.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfRecord {
+    /// A fixed word.
+    pub record: &'static str,
+}
+
 /// A label set of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OfEndpoint {

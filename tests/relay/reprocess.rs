@@ -7,7 +7,7 @@ use vexora_relay::domain::{Arrival, Callback, CallbackId, EventId, Routing, Sign
 
 use crate::admin::Operator;
 use crate::dashboard::visitor::Visitor;
-use crate::kit::{Relay, Setup, Sink, merchant, user};
+use crate::kit::{Relay, Setup, Sink, merchant};
 
 /// As an older version would have kept it.
 async fn kept_unrecognized(relay: &Relay, n: u128) -> CallbackId {

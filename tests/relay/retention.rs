@@ -82,7 +82,17 @@ async fn what_is_settled_goes_and_what_is_not_stays_and_a_user_is_still_known() 
     // The told one's, and the one that is nobody's.
     assert_eq!((&dry["callbacks"], &dry["queries"]), (&json!(2), &json!(1)));
     assert_eq!(left(&relay, "told").await, (1, 1, 1), "a dry run is dry");
+    let now = relay.metrics().await;
+    let first = now.value("retention_last_pass_timestamp_seconds");
+    assert!(now.value("retention_removed_total{record=\"events\"}") == 0.0);
     relay.settle().await;
+    let now = relay.metrics().await;
+    for record in ["events", "deliveries", "attempts", "callbacks", "queries"] {
+        let gone = now.value(&format!("retention_removed_total{{record=\"{record}\"}}"));
+        assert!(gone == dry[record].as_f64().unwrap(), "{record}: {gone}");
+    }
+    assert!(now.value("retention_last_pass_timestamp_seconds") - first >= 7200.0);
+    assert!(now.value("retention_failures_total") == 0.0);
     assert_eq!(left(&relay, "told").await, (0, 0, 0));
     assert_eq!(left(&relay, "held").await, whole);
     assert_eq!(left(&relay, "asked").await.0, 1, "it is still asked about");

@@ -242,12 +242,8 @@ pub(super) fn retention(
 }
 
 fn bygone(some: Bygone) -> Value {
-    json!({
-        "events": some.events,
-        "deliveries": some.deliveries,
-        "attempts": some.attempts,
-        "callbacks": some.callbacks,
-        "queries": some.queries,
-        "jobs": some.jobs,
-    })
+    let kinds = some.kinds().into_iter();
+    kinds
+        .map(|(kind, number)| (kind.to_owned(), Value::from(number)))
+        .collect()
 }

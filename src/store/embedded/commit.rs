@@ -175,14 +175,16 @@ impl Loop {
         // Images begin with a use case that changes nothing.
         let is_nothing = changes.is_empty() && !(is_strict && self.parts.journal.has_loose());
         let written = match (is_nothing, must_sync) {
-            (true, _) => Ok(()),
-            (false, true) => self.write(changes),
-            (false, false) => self.write_loose(changes),
+            (true, _) => Ok(None),
+            (false, true) => self.write(changes).map(|()| Some(true)),
+            (false, false) => self.write_loose(changes).map(Some),
         };
         match written {
-            Ok(()) => {
-                if !is_nothing {
-                    self.parts.metrics.committed(answers.len());
+            Ok(synced) => {
+                match synced {
+                    Some(true) => self.parts.metrics.committed(answers.len()),
+                    Some(false) => self.parts.metrics.claimed(),
+                    None => {}
                 }
                 for lane in rings.into_iter().collect::<HashSet<_>>() {
                     self.parts.signals.ring(&lane);
@@ -246,17 +248,18 @@ impl Loop {
         Ok(())
     }
 
-    /// Makes a group of claims visible that a kill does not undo.
-    fn write_loose(&mut self, changes: Changes) -> io::Result<()> {
+    /// Makes a group of claims visible that a kill does not undo. Returns whether it was synced all the same.
+    fn write_loose(&mut self, changes: Changes) -> io::Result<bool> {
         let engine = &self.parts.engine;
-        let applied = match self.parts.journal.append_loose(&changes)? {
+        let synced = self.parts.journal.append_loose(&changes)?;
+        let applied = match synced {
             Some(sequence) => engine.apply(changes, sequence),
             None => engine.apply_loose(changes),
         };
         if let Err(error) = applied {
             self.breaks(&error);
         }
-        Ok(())
+        Ok(synced.is_some())
     }
 
     fn breaks(&mut self, error: &io::Error) {
