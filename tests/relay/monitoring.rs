@@ -1,6 +1,8 @@
 //! `docs/monitoring`: every metric is documented and every documented one exists; alerts and dashboard name only what a
 //! live `/metrics` has; every alert says what to do, with commands that there are.
 
+mod dashboard;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
