@@ -99,7 +99,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "worker", "store", "outbound", "signing", "metrics", "clock", "domain",
         ],
     ),
-    ("retention", &["worker", "store", "clock", "domain"]),
+    (
+        "retention",
+        &["worker", "store", "metrics", "clock", "domain"],
+    ),
     ("worker", &["store", "clock", "domain"]),
     ("store", &["metrics", "clock", "domain"]),
     ("outbound", &["clock", "domain"]),
