@@ -179,6 +179,10 @@ impl Deliverer {
                 self.up_since.store(now.as_millis(), Ordering::Relaxed);
                 tracing::info!(%endpoint, %since, "endpoint {endpoint} is up again: what was held goes out");
             }
+            HealthChange::Resumed => {
+                self.up_since.store(now.as_millis(), Ordering::Relaxed);
+                tracing::info!(%endpoint, "endpoint {endpoint} hears again after it was resumed: what was held goes out");
+            }
         }
         let mut ease = self.ease();
         let before = *ease;
@@ -187,13 +191,13 @@ impl Deliverer {
         } else {
             *ease
         };
-        *ease = match (recorded.change, outcome.failure, outcome.retry_after) {
-            (HealthChange::Up { .. }, ..) => ease.recovered(),
-            (_, None, _) => ease.heard(self.parts.concurrency),
-            (_, Some(_), Some(wait)) => eased.asked_to_wait(now, wait),
-            (_, Some(_), None) => eased,
+        *ease = match (recorded.change, outcome.failure) {
+            (HealthChange::None, None) => ease.heard(self.parts.concurrency),
+            (HealthChange::None, Some(_)) => eased,
+            // When it is down too: what is still out may be heard, and let out whatever is held.
+            _ => ease.recovered(),
         };
-        if *ease != before {
+        if *ease != before || recorded.change != HealthChange::None {
             // What is held, or was kept back, rings for nobody by itself.
             self.bell.notify_one();
         }
@@ -250,9 +254,7 @@ impl Stage for Deliverer {
 
     async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.parts.clock.now();
-        let limit = self
-            .ease()
-            .allows(limit, self.out.load(Ordering::Relaxed), now);
+        let limit = self.ease().allows(limit, self.out.load(Ordering::Relaxed));
         let allowed = self.pace.as_ref().map_or(limit, |pace| {
             limit.min(
                 pace.lock()
@@ -270,6 +272,11 @@ impl Stage for Deliverer {
             *pace = pace.taken(claims.len(), now);
         }
         self.out.fetch_add(claims.len(), Ordering::Relaxed);
+        if claims.iter().any(|claim| claim.alone) {
+            // Before it is known how it went: once that is recorded, whoever claims next must find it so.
+            let mut ease = self.ease();
+            *ease = ease.recovered();
+        }
         Ok(claims)
     }
 
@@ -277,7 +284,6 @@ impl Stage for Deliverer {
         let lane = Lane::Deliver(self.parts.endpoint.clone());
         let due = self.parts.store.next_due(&lane).await?;
         let now = self.parts.clock.now();
-        let due = due.map(|due| self.ease().later(due));
         Ok(due.map(|due| match &self.pace {
             Some(pace) => due.max(
                 pace.lock()
@@ -296,12 +302,13 @@ impl Stage for Deliverer {
         let due = self.parts.store.next_due(&lane).await?;
         // What had to wait for the endpoint is late by its fault until then.
         let up = Timestamp::from_millis(self.up_since.load(Ordering::Relaxed));
-        Ok(due.map(|due| self.ease().later(due).max(up)))
+        Ok(due.map(|due| due.max(up)))
     }
 
     async fn is_held(&self) -> Result<bool, StoreError> {
         let health = self.parts.store.health(&self.parts.endpoint).await?;
-        Ok(health.holds())
+        // What was held until an operator resumed it is not late before it was eased in.
+        Ok(health.holds() || health.resumed.is_some())
     }
 
     async fn perform(&self, claim: DeliveryClaim, permit: OwnedSemaphorePermit) {

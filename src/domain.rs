@@ -33,7 +33,7 @@ pub use delivery::{
 pub use ease::Ease;
 pub use event::{Event, EventContent, EventKind, OperationalEvent, ResultEvent, Source};
 pub use furigana::Furigana;
-pub use health::{Health, HealthChange, Pause, PauseReason};
+pub use health::{Health, HealthChange, Pause, PauseReason, Resumed};
 pub use ids::{CallbackId, EndpointName, EventId, InvalidId, MerchantNo, UserId};
 pub use job::{Job, JobKind, JobOrder, JobProgress, Standing};
 pub use pace::Pace;

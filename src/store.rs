@@ -202,6 +202,8 @@ pub struct DeliveryClaim {
     pub delivery: Delivery,
     /// What is to be told.
     pub event: Event,
+    /// It finds out whether the endpoint, which is down or was resumed, is well: whatever else waits goes after it.
+    pub alone: bool,
 }
 
 /// How a claimed delivery's attempt ended, and all that the decision needs.
@@ -427,11 +429,12 @@ pub trait Store: Lists + Send + Sync + 'static {
     /// The store failed; nothing changed.
     async fn pause(&self, endpoint: &EndpointName, now: Timestamp) -> Result<Health, StoreError>;
 
-    /// Takes an endpoint for up, whatever it was: what is held goes out. Returns how it now is.
+    /// Takes an endpoint for up, whatever it was: what is held goes out, one at a time until it has heard one. If it was
+    /// told to be down, that is then taken back. Returns how it now is.
     ///
     /// # Errors
     /// The store failed; nothing changed.
-    async fn resume(&self, endpoint: &EndpointName) -> Result<Health, StoreError>;
+    async fn resume(&self, endpoint: &EndpointName, now: Timestamp) -> Result<Health, StoreError>;
 
     /// Tries an abandoned delivery again from the start of its schedule, or a waiting one at once.
     ///

@@ -9,6 +9,8 @@
     reason = "tests, and the helpers of tests"
 )]
 
+#[path = "store_contract/holding.rs"]
+mod holding;
 #[path = "store_contract/lanes.rs"]
 mod lanes;
 #[path = "store_contract/pages.rs"]
@@ -17,6 +19,10 @@ mod pages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::holding::{
+    a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
+    nothing_goes_out_before_the_time_an_endpoint_asked_for,
+};
 use self::pages::{
     a_cursor_of_another_list_is_refused,
     a_filter_that_seldom_matches_gives_short_pages_and_a_way_on,
@@ -755,7 +761,11 @@ async fn an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed(open: Op
     };
     bench.report(&claim, gone, at(1)).await.expect("ours");
     assert!(bench.claim_for("ledger", at(1000), 1).await.is_empty());
-    bench.store().resume(&ledger).await.expect("resumes");
+    bench
+        .store()
+        .resume(&ledger, at(1000))
+        .await
+        .expect("resumes");
     let claim = bench.claim_for("ledger", at(1000), 1).await.remove(0);
     bench
         .store()
@@ -767,7 +777,11 @@ async fn an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed(open: Op
         .await
         .expect("what is out still ends");
     assert!(bench.claim_for("ledger", at(2000), 1).await.is_empty());
-    bench.store().resume(&ledger).await.expect("resumes");
+    bench
+        .store()
+        .resume(&ledger, at(2000))
+        .await
+        .expect("resumes");
     assert_eq!(bench.claim_for("ledger", at(2000), 1).await.len(), 1);
 }
 
@@ -1221,6 +1235,8 @@ macro_rules! store {
                 hastened_verifications_stand_in_order_of_how_long_they_have_waited,
                 after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest,
                 an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
+                a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
+                nothing_goes_out_before_the_time_an_endpoint_asked_for,
                 an_operator_can_retry_and_discard,
                 settled_work_goes_by_age_and_what_is_not_settled_stays,
                 behind_a_backlog_fresh_results_get_their_turn,

@@ -150,6 +150,13 @@ impl Outcome {
             detail: None,
         }
     }
+
+    /// Before when the receiver does not want this delivery again; it ended at `now`.
+    #[must_use]
+    pub fn asked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let wait = self.retry_after?.min(DeliveryPolicy::MAX_RETRY_AFTER);
+        Some(now.plus(wait))
+    }
 }
 
 /// One HTTP request of a delivery, as recorded.
@@ -276,11 +283,8 @@ impl Delivery {
             Some(step) => {
                 // A last attempt at the deadline itself; but never before the receiver's own Retry-After.
                 let scheduled = now.plus(policy.jitter.apply(step, draw)).min(deadline);
-                let asked = outcome.retry_after.map_or(now, |wait| {
-                    now.plus(wait.min(DeliveryPolicy::MAX_RETRY_AFTER))
-                });
                 DeliveryState::Waiting {
-                    due: scheduled.max(asked),
+                    due: scheduled.max(outcome.asked_until(now).unwrap_or(now)),
                 }
             }
         };
@@ -292,12 +296,15 @@ impl Delivery {
         }
     }
 
-    /// The endpoint went down: waits for it in the order of age, whatever its schedule said.
+    /// The endpoint is down, or was: waits for it in the order of age, whatever its schedule said; but not before what
+    /// its receiver asked for.
     #[must_use]
-    pub fn held(self) -> Self {
+    pub fn held(self, not_before: Option<Timestamp>) -> Self {
         match self.state {
             DeliveryState::Waiting { .. } => Self {
-                state: DeliveryState::Waiting { due: self.created },
+                state: DeliveryState::Waiting {
+                    due: not_before.map_or(self.created, |until| until.max(self.created)),
+                },
                 ..self
             },
             _ => self,

@@ -323,10 +323,10 @@ impl Store for SledStore {
             .await
     }
 
-    async fn resume(&self, endpoint: &EndpointName) -> Result<Health, StoreError> {
+    async fn resume(&self, endpoint: &EndpointName, now: Timestamp) -> Result<Health, StoreError> {
         let endpoint = endpoint.clone();
         self.committer
-            .submit(move |txn| operating::resume(txn, &endpoint))
+            .submit(move |txn| operating::resume(txn, &endpoint, now))
             .await
     }
 

@@ -1,6 +1,7 @@
 //! Lines, queue and health together, whatever comes in whatever order: nothing is forgotten, order holds, and nobody is
 //! told to look for work that is not to be had.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -24,6 +25,10 @@ enum Step {
     Ends {
         which: prop::sample::Index,
         status: Option<u16>,
+    },
+    /// Whatever goes out within half a minute is answered so.
+    Outage {
+        status: u16,
     },
     Passes {
         secs: u64,
@@ -52,12 +57,14 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Some(204)),
         5 => Just(Some(500)),
         1 => Just(Some(410)),
+        1 => Just(Some(429)),
         1 => Just(None),
     ];
     prop_oneof![
         6 => (0u8..4, 0u8..2).prop_map(|(user, code)| Step::Result { user, code }),
         6 => (1usize..6).prop_map(|limit| Step::Claim { limit }),
         9 => (which(), status).prop_map(|(which, status)| Step::Ends { which, status }),
+        2 => prop_oneof![Just(500), Just(429)].prop_map(|status| Step::Outage { status }),
         5 => prop_oneof![Just(1), Just(6), Just(40), Just(400)].prop_map(|secs| Step::Passes { secs }),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
@@ -77,6 +84,18 @@ fn job() -> impl Strategy<Value = Step> {
     })
 }
 
+fn outcome(status: Option<u16>) -> Outcome {
+    match status {
+        Some(204) => heard(),
+        Some(status) => Outcome {
+            status: Some(status),
+            retry_after: (status == 429).then_some(Duration::from_secs(400)),
+            ..refused()
+        },
+        None => Outcome::interrupted(),
+    }
+}
+
 /// A store in the middle of it all.
 struct Run {
     bench: Bench,
@@ -84,6 +103,10 @@ struct Run {
     now: Timestamp,
     out: Vec<DeliveryClaim>,
     events: Vec<EventId>,
+    /// Before when the receiver does not want it again, unless an operator does.
+    asked: HashMap<EventId, Timestamp>,
+    /// What the endpoint never takes, whatever else it takes.
+    poison: Option<EventId>,
 }
 
 impl Run {
@@ -110,9 +133,16 @@ impl Run {
     async fn claim(&mut self, limit: usize) -> usize {
         let health = self.store().health(&self.endpoint).await.expect("reads");
         let claims = self.bench.claim_for("ledger", self.now, limit).await;
+        if health.later(self.now) > self.now {
+            assert_eq!(claims.len(), 0, "went out before the time it asked for");
+        }
+        for claim in &claims {
+            let asked = self.asked.get(&claim.event.id);
+            assert!(asked.is_none_or(|until| *until <= self.now), "too early");
+        }
         if health.paused.is_some() {
             assert_eq!(claims.len(), 0, "went out to a paused endpoint");
-        } else if health.holds() {
+        } else if health.holds() || health.resumed.is_some() {
             assert!(claims.len() <= 1, "more than a probe went out");
         }
         for claim in &claims {
@@ -145,8 +175,13 @@ impl Run {
 
     async fn ends(&mut self, at: usize, outcome: Outcome) {
         let claim = self.out.swap_remove(at);
+        let asked = outcome.asked_until(self.now);
         // `None`: its lease had run out, and it is somebody else's.
-        let _late = self.bench.report(&claim, outcome, self.now).await;
+        if self.bench.report(&claim, outcome, self.now).await.is_some() {
+            self.asked.remove(&claim.event.id);
+            self.asked
+                .extend(asked.map(|until| (claim.event.id, until)));
+        }
     }
 
     async fn step(&mut self, step: Step) {
@@ -160,26 +195,22 @@ impl Run {
                 self.claim(limit).await;
             }
             Step::Ends { which, status } if !self.out.is_empty() => {
-                let outcome = match status {
-                    Some(204) => heard(),
-                    Some(status) => Outcome {
-                        status: Some(status),
-                        ..refused()
-                    },
-                    None => Outcome::interrupted(),
-                };
-                self.ends(which.index(self.out.len()), outcome).await;
+                self.ends(which.index(self.out.len()), outcome(status))
+                    .await;
             }
+            Step::Outage { status } => self.outage(status).await,
             Step::Passes { secs } => self.now = self.now.plus(Duration::from_secs(secs)),
             Step::Pause => {
                 let paused = self.store().pause(&self.endpoint, self.now).await;
                 assert!(paused.expect("pauses").holds());
             }
             Step::Resume => {
-                self.store().resume(&self.endpoint).await.expect("resumes");
+                let resumed = self.store().resume(&self.endpoint, self.now).await;
+                assert!(!resumed.expect("resumes").holds());
             }
             Step::Retry { which } if !self.events.is_empty() => {
                 let event = self.events[which.index(self.events.len())];
+                self.asked.remove(&event);
                 let retried = self.store().retry(event, &self.endpoint, self.now).await;
                 let _may_be_refused = retried.expect("works");
             }
@@ -195,8 +226,18 @@ impl Run {
         }
     }
 
+    async fn outage(&mut self, status: u16) {
+        for _ in 0..6 {
+            self.claim(1).await;
+            while !self.out.is_empty() {
+                self.ends(0, outcome(Some(status))).await;
+            }
+            self.now = self.now.plus(Duration::from_secs(5));
+        }
+    }
+
     /// Something is done with every delivery that stands so.
-    async fn job(&self, kind: JobKind, states: Vec<Standing>) {
+    async fn job(&mut self, kind: JobKind, states: Vec<Standing>) {
         let order = JobOrder {
             kind,
             endpoint: self.endpoint.clone(),
@@ -207,6 +248,8 @@ impl Run {
         };
         let store = self.store();
         let total = store.count_job(&order, routing()).await.expect("counts");
+        self.asked.clear();
+        let store = self.store();
         let begun = store.begin_job(order, total, self.now).await;
         let mut job = begun.expect("begins");
         while job.progress.is_running() {
@@ -243,17 +286,51 @@ impl Run {
         }
     }
 
-    /// The endpoint is well from now on: whatever was pending is told.
-    async fn drain(&mut self) {
+    /// The endpoint is well from now on, but for one event that it never takes: whatever was pending is told, but for
+    /// that and what comes after it. Returns how long that took.
+    async fn drain(&mut self) -> Duration {
         self.out.clear();
-        self.store().resume(&self.endpoint).await.expect("resumes");
+        let (began, mut last) = (self.now, self.now);
+        let health = self.store().health(&self.endpoint).await.expect("reads");
+        if self.poison.is_none() || health.paused.is_some() {
+            let resumed = self.store().resume(&self.endpoint, self.now).await;
+            assert!(!resumed.expect("resumes").holds());
+        }
         while let Some(due) = self.due().await {
             self.now = self.now.max(due);
             self.claim(64).await;
-            while !self.out.is_empty() {
-                self.ends(0, heard()).await;
+            while let Some(claim) = self.out.first() {
+                let is_poison = self.poison == Some(claim.event.id);
+                if !is_poison {
+                    last = self.now;
+                }
+                self.ends(0, if is_poison { refused() } else { heard() })
+                    .await;
+            }
+            if self.only_poison_is_left().await {
+                break;
             }
         }
+        last.since(began)
+    }
+
+    /// Whether all are settled but what is refused and who waits behind it.
+    async fn only_poison_is_left(&self) -> bool {
+        for number in 0..4 {
+            let line = self.line(&format!("user-{number}")).await;
+            let pending = line.iter().filter(|one| one.is_pending());
+            let stuck = line.iter().find(|one| Some(one.event) == self.poison);
+            let stuck = stuck.filter(|one| one.is_pending());
+            for one in pending {
+                if stuck.is_none_or(|stuck| one.sequence < stuck.sequence) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn nothing_is_left(&self) {
         for number in 0..4 {
             for delivery in self.line(&format!("user-{number}")).await {
                 assert!(!delivery.is_pending(), "forgotten: {delivery:?}");
@@ -265,13 +342,19 @@ impl Run {
     }
 }
 
-async fn holds_through(open: Opener, steps: Vec<Step>) {
+/// How long nothing but what is refused may be told: the longest pause between probes and the time that the endpoint or
+/// a delivery asked for, with a probe for each user who waits.
+const LONGEST: Duration = Duration::from_secs(5 * 300 + 400);
+
+async fn holds_through(open: Opener, steps: Vec<Step>, poison: Option<prop::sample::Index>) {
     let mut run = Run {
         bench: Bench::new(open),
         endpoint: "ledger".parse().expect("valid"),
         now: at(0),
         out: Vec::new(),
         events: Vec::new(),
+        asked: HashMap::new(),
+        poison: None,
     };
     for step in steps {
         let looks = matches!(step, Step::Claim { .. } | Step::Restart);
@@ -280,7 +363,33 @@ async fn holds_through(open: Opener, steps: Vec<Step>) {
             run.does_not_spin().await;
         }
     }
+    if let Some(which) = poison {
+        // Two of each user, at least one of which is new.
+        for (user, code) in [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 0),
+            (0, 1),
+            (1, 1),
+            (2, 1),
+            (3, 1),
+        ] {
+            run.step(Step::Result { user, code }).await;
+        }
+        run.outage(500).await;
+        let mut pending = Vec::new();
+        for number in 0..4 {
+            let line = run.line(&format!("user-{number}")).await;
+            pending.extend(line.into_iter().filter(Delivery::is_pending));
+        }
+        run.poison = (!pending.is_empty()).then(|| which.get(&pending).event);
+        let took = run.drain().await;
+        assert!(took <= LONGEST, "one event held the others for {took:?}");
+        run.poison = None;
+    }
     run.drain().await;
+    run.nothing_is_left().await;
     run.bench.close().await;
     let settings = EmbeddedSettings::at(run.bench.directory.path().to_owned(), 0);
     let report = verify_store(&settings).expect("can be looked at");
@@ -298,11 +407,12 @@ proptest! {
     #[test]
     fn no_delivery_is_forgotten_and_order_holds(
         steps in proptest::collection::vec(step(), 1..70),
+        poison in proptest::option::of(any::<prop::sample::Index>()),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        runtime.block_on(holds_through(super::open_sled, steps));
+        runtime.block_on(holds_through(super::open_sled, steps, poison));
     }
 }

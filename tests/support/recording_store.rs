@@ -166,7 +166,7 @@ impl Store for RecordingStore {
         Ok(Health::default())
     }
 
-    async fn resume(&self, _: &EndpointName) -> Result<Health, StoreError> {
+    async fn resume(&self, _: &EndpointName, _: Timestamp) -> Result<Health, StoreError> {
         Ok(Health::default())
     }
 

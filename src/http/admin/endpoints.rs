@@ -89,7 +89,7 @@ pub(super) async fn pause(_: Operator, parts: Parts, name: web::Path<String>) ->
 
 pub(super) async fn resume(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
     let one = named(&parts, &name).await?;
-    parts.store.resume(&one.name).await?;
+    parts.store.resume(&one.name, parts.clock.now()).await?;
     tracing::info!(endpoint = %one.name, "endpoint {} is resumed by an operator", one.name);
     Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
 }

@@ -24,6 +24,25 @@ pub(super) trait Record: Sized {
     /// # Errors
     /// What in it cannot be.
     fn from_stored(stored: Self::Stored) -> Result<Self, String>;
+
+    /// What an older version wrote; `None`: there is no such version.
+    fn from_older(version: u8, body: &[u8]) -> Option<Result<Self, String>> {
+        let _none = (version, body);
+        None
+    }
+}
+
+/// A shape that takes up these bytes to the last.
+///
+/// # Errors
+/// They do not parse, or are left over.
+pub(super) fn parse<S: DeserializeOwned>(body: &[u8]) -> Result<S, String> {
+    let parsed = postcard::take_from_bytes(body);
+    let (stored, rest) = parsed.map_err(|error| error.to_string())?;
+    if rest.is_empty() {
+        return Ok(stored);
+    }
+    Err(format!("{} bytes too many", rest.len()))
 }
 
 pub(super) fn damaged(tree: Tree, key: &[u8], why: impl ToString) -> StoreError {
@@ -48,21 +67,11 @@ pub(super) fn decode<R: Record>(key: &[u8], bytes: &[u8]) -> Result<R, StoreErro
     let (version, body) = bytes
         .split_first()
         .ok_or_else(|| damaged(R::TREE, key, "it is empty"))?;
-    if *version != R::VERSION {
-        return Err(damaged(
-            R::TREE,
-            key,
-            format!("version {version} is not known"),
-        ));
-    }
-    let (stored, rest) =
-        postcard::take_from_bytes(body).map_err(|error| damaged(R::TREE, key, error))?;
-    if !rest.is_empty() {
-        return Err(damaged(
-            R::TREE,
-            key,
-            format!("{} bytes too many", rest.len()),
-        ));
-    }
-    R::from_stored(stored).map_err(|why| damaged(R::TREE, key, why))
+    let record = if *version == R::VERSION {
+        parse(body).and_then(R::from_stored)
+    } else {
+        R::from_older(*version, body)
+            .unwrap_or_else(|| Err(format!("version {version} is not known")))
+    };
+    record.map_err(|why| damaged(R::TREE, key, why))
 }

@@ -51,12 +51,14 @@ pub(super) fn next_due(
     let out = first_due(engine, endpoint, true)?;
     let waiting = first_due(engine, endpoint, false)?;
     let health = health(engine, endpoint)?;
-    Ok(match (health.paused, health.breaker.closed_until()) {
+    let due = match (health.paused, health.breaker.closed_until()) {
         // What is out may still come back, or its lease run out.
         (Some(_), _) => out,
-        (None, Some(probe_at)) => out.or_else(|| waiting.map(|_| probe_at)),
+        (None, Some(probe_at)) => out.or_else(|| waiting.map(|due| due.max(probe_at))),
+        (None, None) if health.resumed.is_some() => out.or(waiting),
         (None, None) => out.into_iter().chain(waiting).min(),
-    })
+    };
+    Ok(due.map(|due| health.later(due)))
 }
 
 pub(super) fn any_due(
@@ -80,12 +82,19 @@ pub(super) fn claim(
 ) -> Result<Vec<DeliveryClaim>, StoreError> {
     let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
     let mut claims = Vec::new();
+    if health.later(now) > now {
+        return Ok(claims);
+    }
+    // Whether one that was resumed is well is for a single delivery to find out.
+    let alone = health.resumed.is_some();
+    let limit = if alone { limit.min(1) } else { limit };
     // Leases that ran out first: those are the oldest.
     let out = txn.first(
         Tree::DeliveryDue,
         &keys::delivery_due_prefix(endpoint, true),
         limit,
     )?;
+    let is_out = !out.is_empty();
     if health.holds() {
         give_back(txn, endpoint, &out, now)?;
     } else {
@@ -96,7 +105,8 @@ pub(super) fn claim(
     }
     let waiting = keys::delivery_due_prefix(endpoint, false);
     match health.breaker.closed_until() {
-        // One probe at a time: the oldest of what is held.
+        // One probe at a time: the oldest of what is held and has not been tried since. What failed as a probe is due with
+        // the next, behind whatever came before that.
         Some(probe_at) => {
             let out = keys::delivery_due_prefix(endpoint, true);
             if now >= probe_at && txn.first(Tree::DeliveryDue, &out, 1)?.is_empty() {
@@ -104,11 +114,15 @@ pub(super) fn claim(
                 claim_due(txn, endpoint, probe, now, lease, &mut claims)?;
             }
         }
+        None if alone && is_out => {}
         None => {
             let open = limit.saturating_sub(claims.len());
             let due = both_ends(txn, endpoint, &waiting, now, open)?;
             claim_due(txn, endpoint, due, now, lease, &mut claims)?;
         }
+    }
+    for claim in &mut claims {
+        claim.alone = alone || health.holds();
     }
     Ok(claims)
 }
@@ -243,6 +257,7 @@ fn claim_one(
     Ok(Some(DeliveryClaim {
         delivery: begun,
         event,
+        alone: false,
     }))
 }
 

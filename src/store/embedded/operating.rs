@@ -3,7 +3,7 @@
 use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::publishing;
-use super::settling::move_place;
+use super::settling::{move_place, set_aside};
 use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
@@ -27,12 +27,19 @@ pub(super) fn pause(
     Ok(paused)
 }
 
-pub(super) fn resume(txn: &mut Txn<'_>, endpoint: &EndpointName) -> Result<Health, StoreError> {
+pub(super) fn resume(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<Health, StoreError> {
     let key = endpoint.as_str().as_bytes().to_vec();
     let health: Health = txn.get(&key)?.unwrap_or_default();
     let resumed = health.resumed();
     if resumed != health {
         txn.put(key, resumed)?;
+    }
+    if health.holds() {
+        set_aside(txn, endpoint, now)?;
     }
     txn.ring(Lane::Deliver(endpoint.clone()));
     Ok(resumed)

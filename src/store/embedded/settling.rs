@@ -13,8 +13,8 @@ use crate::domain::{
 };
 use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, StoreError};
 
-/// Deliveries whose schedule is set aside in one transaction when their endpoint goes down: those that failed once or
-/// more since it last answered. Any beyond this come by their own schedule.
+/// Deliveries whose schedule is set aside in one transaction when their endpoint goes down or is resumed: those that
+/// failed once or more since it last answered. Any beyond this come by their own schedule.
 const SET_ASIDE: usize = 10_000;
 
 /// The delivery, if the claim still holds it.
@@ -43,6 +43,7 @@ pub(super) fn record(
     };
     let key = keys::attempt(before.event, &before.endpoint, before.attempts);
     txn.put(key, attempt)?;
+    let asked_until = report.outcome.asked_until(report.now);
     let change = observe_health(txn, &before.endpoint, report)?;
     let health: Health = txn
         .get(before.endpoint.as_str().as_bytes())?
@@ -55,7 +56,15 @@ pub(super) fn record(
         // The failure that brings it down was an attempt like any other.
         health.holds() && !matches!(change, HealthChange::Down { .. }),
     );
-    let after = if health.holds() { after.held() } else { after };
+    let after = if health.holds() {
+        // A probe that failed goes behind all that wait by the next one: what is refused for its own sake must not be
+        // the only one that is asked with.
+        let is_probe = matches!(change, HealthChange::None);
+        let next_probe = health.breaker.closed_until().filter(|_| is_probe);
+        after.held(next_probe.max(asked_until))
+    } else {
+        after
+    };
     move_place(txn, &before, &after)?;
     if let HealthChange::Down { .. } = change {
         set_aside(txn, &before.endpoint, report.now)?;
@@ -77,7 +86,7 @@ fn observe_health(
     let key = endpoint.as_str().as_bytes().to_vec();
     let before: Health = txn.get(&key)?.unwrap_or_default();
     let outcome = &report.outcome;
-    let (after, change) = before.observe(outcome.failure.is_some(), outcome.status, report.now);
+    let (after, change) = before.observe(outcome, report.now);
     if after != before {
         txn.put(key, after)?;
     }
@@ -96,7 +105,7 @@ fn tell(
     let news = match change {
         HealthChange::Down { since } => Some(OperationalEvent::EndpointDown { endpoint, since }),
         HealthChange::Up { since } => Some(OperationalEvent::EndpointRecovered { endpoint, since }),
-        HealthChange::None => None,
+        HealthChange::Resumed | HealthChange::None => None,
     };
     if let Some(news) = news {
         publishing::publish_news(txn, report.fresh, report.now, news, &report.routing)?;
@@ -117,8 +126,13 @@ fn tell(
     Ok(())
 }
 
-/// The endpoint is down: nobody waits out a schedule of their own; all wait for it, the oldest first.
-fn set_aside(txn: &mut Txn<'_>, endpoint: &EndpointName, now: Timestamp) -> Result<(), StoreError> {
+/// The endpoint is down, or no longer: nobody waits out a schedule of their own; all wait for it, the oldest first. Who
+/// met a `Retry-After` still waits that long.
+pub(super) fn set_aside(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let waiting = keys::delivery_due_prefix(endpoint, false);
     let from = keys::delivery_due_until(endpoint, false, now);
     for (key, _) in txn.first_from(Tree::DeliveryDue, &from, &waiting, SET_ASIDE)? {
@@ -126,8 +140,12 @@ fn set_aside(txn: &mut Txn<'_>, endpoint: &EndpointName, now: Timestamp) -> Resu
             .ok_or_else(|| damaged(Tree::DeliveryDue, &key, "not a due time and an event"))?;
         let before: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
         let Some(before) = before else { continue };
-        let after = before.clone().held();
-        move_place(txn, &before, &after)?;
+        let last: Option<Attempt> = txn.get(&keys::attempt(event, endpoint, before.attempts))?;
+        let asked = last.and_then(|one| one.outcome.asked_until(one.at.plus(one.took)));
+        let after = before.clone().held(asked);
+        if after != before {
+            move_place(txn, &before, &after)?;
+        }
     }
     Ok(())
 }

@@ -93,6 +93,7 @@ struct State {
     requests: Vec<Request>,
     script: VecDeque<Reply>,
     standing: Reply,
+    refused: Option<String>,
     open: usize,
     most_open: usize,
 }
@@ -124,6 +125,7 @@ impl Sink {
                 requests: vec![],
                 script: VecDeque::new(),
                 standing: Reply::status(204),
+                refused: None,
                 open: 0,
                 most_open: 0,
             })),
@@ -160,6 +162,11 @@ impl Sink {
     /// How it answers from now on.
     pub fn answers(&self, reply: Reply) {
         self.state.lock().unwrap().standing = reply;
+    }
+
+    /// This user's results are answered with 500 from now on, whatever else is said.
+    pub fn refuses(&self, id: &str) {
+        self.state.lock().unwrap().refused = Some(id.to_owned());
     }
 
     /// How it answers the next request that nothing was said about yet.
@@ -217,11 +224,17 @@ impl Sink {
         let request = read_request(&mut stream).await?;
         let reply = {
             let mut state = self.state.lock().unwrap();
+            let refused = state.refused.as_ref();
+            let is_refused = refused.is_some_and(|id| request.user() == *id);
             state.requests.push(request);
             state.open += 1;
             state.most_open = state.most_open.max(state.open);
             let standing = state.standing.clone();
-            state.script.pop_front().unwrap_or(standing)
+            if is_refused {
+                Reply::status(500)
+            } else {
+                state.script.pop_front().unwrap_or(standing)
+            }
         };
         self.arrived.notify_waiters();
         let sent = send_reply(&mut stream, reply).await;

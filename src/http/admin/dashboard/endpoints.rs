@@ -221,7 +221,7 @@ pub(super) async fn pause(order: Order, name: web::Path<String>) -> Answer {
 pub(super) async fn resume(order: Order, name: web::Path<String>) -> Answer {
     let visit = order.visit;
     let name = named(&visit, &name).await?.name;
-    visit.parts.store.resume(&name).await?;
+    visit.parts.store.resume(&name, visit.now).await?;
     tracing::info!(endpoint = %name, "endpoint {name} is resumed by an operator");
     let said = format!("{name} is resumed: what was held goes out.");
     Ok(visit.done(&format!("/endpoints/{name}"), said))
