@@ -2,7 +2,8 @@
 //!
 //! Each method is one use case and one transaction: when it has returned `Ok`, its effect survives a power cut; when
 //! it has returned an error, nothing of it counts (an error after a failed sync may leave an effect behind that is
-//! the same as the caller's trying again). Decisions are those of [`crate::domain`]; a store carries them out on
+//! the same as the caller's trying again). Claims, and what [`Store::record_attempt`] says, survive a kill at once and
+//! a power cut a moment later. Decisions are those of [`crate::domain`]; a store carries them out on
 //! what it holds.
 //!
 //! Work is claimed with a lease. The embedded store ([`embedded`]) has one process by its lock; the trait does not
@@ -408,6 +409,10 @@ pub trait Store: Lists + Send + Sync + 'static {
 
     /// Records an attempt, settles its delivery and takes in how its endpoint is. `None` if the lease was no longer
     /// ours and nothing was recorded.
+    ///
+    /// A success of which nothing follows may be taken back by a power cut that comes at once: the delivery is then made
+    /// again, under the same id. Whatever follows from it (the next of its user's line, above all) never is there
+    /// without it.
     ///
     /// # Errors
     /// The store failed; the delivery is due again when its lease runs out.

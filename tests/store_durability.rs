@@ -12,6 +12,8 @@
 
 #[path = "durable/mod.rs"]
 mod durable;
+#[path = "store_durability/unsynced.rs"]
+mod unsynced;
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -12,7 +12,7 @@ use super::INSTANT_BUCKETS;
 #[derive(Clone, Debug)]
 pub struct CommitMetrics {
     groups: Counter,
-    claims: Counter,
+    unsynced: Counter,
     failures: Counter,
     use_cases: Histogram,
     bytes: Histogram,
@@ -23,7 +23,7 @@ impl Default for CommitMetrics {
     fn default() -> Self {
         Self {
             groups: Counter::default(),
-            claims: Counter::default(),
+            unsynced: Counter::default(),
             failures: Counter::default(),
             use_cases: Histogram::new((0..=8).map(|power| f64::from(1 << power))),
             bytes: Histogram::new((8..=24).step_by(2).map(|power| f64::from(1 << power))),
@@ -40,9 +40,9 @@ impl CommitMetrics {
             self.groups.clone(),
         );
         registry.register(
-            "store_claim_groups",
-            "Groups in which work was only claimed: written without an fsync; after a power cut the work is claimed again",
-            self.claims.clone(),
+            "store_unsynced_groups",
+            "Groups of nothing but claims and successes of which nothing follows: written at once, made durable a moment later",
+            self.unsynced.clone(),
         );
         registry.register(
             "store_commit_failures",
@@ -68,16 +68,16 @@ impl CommitMetrics {
         );
     }
 
-    /// A group of so many use cases was made durable.
+    /// A group of so many use cases was made durable; of none, where groups before it were what had to be.
     pub fn committed(&self, use_cases: usize) {
         self.groups.inc();
         let use_cases = u32::try_from(use_cases).unwrap_or(u32::MAX);
         self.use_cases.observe(f64::from(use_cases));
     }
 
-    /// A group that only claims work was written, and not synced.
-    pub fn claimed(&self) {
-        self.claims.inc();
+    /// A group was written, and not synced.
+    pub fn unsynced(&self) {
+        self.unsynced.inc();
     }
 
     /// A group was not written, or not made durable.

@@ -3,7 +3,8 @@
 //! Promise: a use case that returned `Ok` survives `kill -9` and a power cut. One thread owns all writing; use cases
 //! that wait at the same moment share one journal record and one `fdatasync`. Each sees the effects of those before it
 //! in the group. What is committed is in memory at once and in sled a little later (`engine`), which flushes when it
-//! likes: what it loses is replayed from the journal. Claims alone are written, not synced: see `commit`.
+//! likes: what it loses is replayed from the journal. Claims, and successes of which nothing follows, are written at
+//! once and synced a little later: see `commit`.
 
 // long because: one trait, and one line of delegation for each of its methods.
 
@@ -34,11 +35,13 @@ mod queue;
 mod reading;
 mod rebuild;
 mod records;
+mod room;
 mod settling;
 mod sweeping;
 mod tallies;
 mod trust;
 mod txn;
+mod unsynced;
 mod verifying;
 mod version;
 mod watching;
@@ -297,7 +300,7 @@ impl Store for SledStore {
     ) -> Result<Option<AttemptRecorded>, StoreError> {
         let claim = claim.clone();
         self.committer
-            .submit(move |txn| settling::record(txn, &claim, &report))
+            .submit_loose(move |txn| settling::record(txn, &claim, &report))
             .await
     }
 

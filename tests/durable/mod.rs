@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, RwLock};
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
-    Answer, Arrival, Callback, DeliveryPolicy, DeliveryState, EventContent, EventFilter, Jitter,
-    MerchantNo, Outcome, Route, Routing, Schedule, SignCheck, Status, Timestamp, UserId, Verdict,
-    VerifyLane, VerifyPolicy,
+    Answer, Arrival, Callback, DeliveryPolicy, DeliveryState, EventContent, EventFilter,
+    FailureClass, Jitter, MerchantNo, Outcome, Route, Routing, Schedule, SignCheck, Status,
+    Timestamp, UserId, Verdict, VerifyLane, VerifyPolicy,
 };
 use vexora_relay::store::embedded::{
     EmbeddedSettings, JournalSettings, Machine, OpenError, OpenReport, OutFile, Point, SledStore,
@@ -84,12 +84,65 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// What the store has said `Ok` to, one line each: `c user callback`, `e user event sequence`, `d user event`.
+/// What the store has said `Ok` to, one line each: `c user callback`, `e user event`, `s event` (an attempt may go out
+/// from here on), `d event` (it was heard).
 #[derive(Clone, Debug, Default)]
 pub struct Ledger(pub Vec<String>);
 
-/// One user's way: a callback, a verdict, a delivery; whatever fails is left out of the ledger.
+/// One user's way: a result, and what is due for the endpoint; whatever fails is left out of the ledger. Every third
+/// round nothing goes out, so that results stand in line.
 pub async fn live(
+    store: &dyn Store,
+    entropy: &SeededEntropy,
+    number: usize,
+    round: u64,
+    ack: &dyn Fn(String),
+) -> Result<(), StoreError> {
+    result(store, entropy, number, round, ack).await?;
+    if round % 3 == 2 {
+        return Ok(());
+    }
+    let now = at(round * 10);
+    let ledger = "ledger".parse().expect("valid");
+    let lease = Duration::from_secs(30);
+    for claim in store.claim_deliveries(&ledger, now, lease, 2).await? {
+        let event = hex::encode(claim.delivery.event.to_bytes());
+        ack(format!("s {event}"));
+        let report = attempt(entropy, now, 204);
+        if store.record_attempt(&claim, report).await?.is_some() {
+            ack(format!("d {event}"));
+        }
+    }
+    Ok(())
+}
+
+/// An attempt that was answered with this status.
+pub fn attempt(entropy: &SeededEntropy, now: Timestamp, status: u16) -> AttemptReport {
+    AttemptReport {
+        began: now,
+        took: Duration::from_millis(5),
+        outcome: Outcome {
+            failure: (status >= 300).then_some(FailureClass::Status),
+            status: Some(status),
+            retry_after: None,
+            body: vec![],
+            detail: None,
+        },
+        now,
+        draw: 0.0,
+        fresh: entropy.event_id(now),
+        fresh_too: entropy.event_id(now),
+        policy: DeliveryPolicy {
+            retry: Schedule::new(vec![Duration::from_secs(5)]).expect("valid"),
+            jitter: Jitter::NONE,
+            give_up_after: Duration::from_secs(3600),
+        },
+        routing: routing(),
+    }
+}
+
+/// A callback and a verdict, another one each round.
+pub async fn result(
     store: &dyn Store,
     entropy: &SeededEntropy,
     number: usize,
@@ -148,36 +201,6 @@ pub async fn live(
             ));
         }
     }
-    let ledger = "ledger".parse().expect("valid");
-    for claim in store.claim_deliveries(&ledger, now, lease, 1).await? {
-        let report = AttemptReport {
-            began: now,
-            took: Duration::from_millis(5),
-            outcome: Outcome {
-                failure: None,
-                status: Some(204),
-                retry_after: None,
-                body: vec![],
-                detail: None,
-            },
-            now,
-            draw: 0.0,
-            fresh: entropy.event_id(now),
-            fresh_too: entropy.event_id(now),
-            policy: DeliveryPolicy {
-                retry: Schedule::new(vec![Duration::from_secs(5)]).expect("valid"),
-                jitter: Jitter::NONE,
-                give_up_after: Duration::from_secs(3600),
-            },
-            routing: routing(),
-        };
-        if store.record_attempt(&claim, report).await?.is_some() {
-            ack(format!(
-                "d {}",
-                hex::encode(claim.delivery.event.to_bytes())
-            ));
-        }
-    }
     Ok(())
 }
 
@@ -209,8 +232,56 @@ pub async fn dump(store: &dyn Store) -> String {
 
 /// What of the ledger is not in the store, and what in the store cannot be.
 pub async fn violations(store: &dyn Store, ledger: &Ledger) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut held: BTreeMap<String, bool> = BTreeMap::new();
+    let Held {
+        lines, mut wrong, ..
+    } = held(store).await;
+    let lost = ledger.0.iter().filter(|line| !lines.contains(*line));
+    wrong.extend(lost.map(|line| format!("lost: {line}")));
+    wrong
+}
+
+/// Likewise after a power cut, which may take back that something was heard if nothing follows from it: then it is still
+/// to go, under the same id, and nothing newer of its line has gone out.
+pub async fn violations_after_a_cut(store: &dyn Store, ledger: &Ledger) -> Vec<String> {
+    let Held {
+        lines,
+        events,
+        mut wrong,
+    } = held(store).await;
+    let sent = ledger.0.iter().filter_map(|line| line.strip_prefix("s "));
+    let sent: Vec<_> = sent.filter_map(|event| events.get(event)).collect();
+    let is_repeated = |event: &str| {
+        let Some((user, sequence, true)) = events.get(event) else {
+            return false;
+        };
+        !sent
+            .iter()
+            .any(|(of, newer, _)| of == user && newer > sequence)
+    };
+    let lost = ledger.0.iter().filter(|line| !lines.contains(*line));
+    let lost = lost.filter(|line| !line.strip_prefix("d ").is_some_and(is_repeated));
+    wrong.extend(lost.map(|line| format!("lost: {line}")));
+    wrong
+}
+
+/// What a store holds.
+#[derive(Default)]
+struct Held {
+    /// As they stand in a ledger.
+    lines: BTreeSet<String>,
+    /// Of each event its user, its place in line, and whether it is still to go.
+    events: BTreeMap<String, (usize, u64, bool)>,
+    /// What cannot be.
+    wrong: Vec<String>,
+}
+
+async fn held(store: &dyn Store) -> Held {
+    let mut held = Held::default();
+    let Held {
+        lines,
+        events,
+        wrong: found,
+    } = &mut held;
     for number in 0..8 {
         let story = match store.story(&merchant(), &user(number)).await {
             Ok(story) => story,
@@ -220,14 +291,15 @@ pub async fn violations(store: &dyn Store, ledger: &Ledger) -> Vec<String> {
             }
         };
         for callback in &story.callbacks {
-            held.insert(
-                format!("c {number} {}", hex::encode(callback.id.to_bytes())),
-                true,
-            );
+            lines.insert(format!(
+                "c {number} {}",
+                hex::encode(callback.id.to_bytes())
+            ));
         }
         for (at, (event, deliveries)) in story.events.iter().enumerate() {
             let id = hex::encode(event.id.to_bytes());
-            held.insert(format!("e user-{number} {id}"), true);
+            lines.insert(format!("e user-{number} {id}"));
+            lines.insert(format!("s {id}"));
             let EventContent::Result(result) = &event.content else {
                 continue;
             };
@@ -238,8 +310,10 @@ pub async fn violations(store: &dyn Store, ledger: &Ledger) -> Vec<String> {
                 ));
             }
             for (delivery, attempts) in deliveries {
+                let place = (number, delivery.sequence, delivery.is_pending());
+                events.insert(id.clone(), place);
                 if matches!(delivery.state, DeliveryState::Delivered { .. }) {
-                    held.insert(format!("d {id}"), true);
+                    lines.insert(format!("d {id}"));
                     if attempts.len() != delivery.attempts as usize {
                         found.push(format!("{id}: {} attempts recorded", attempts.len()));
                     }
@@ -253,9 +327,7 @@ pub async fn violations(store: &dyn Store, ledger: &Ledger) -> Vec<String> {
             ));
         }
     }
-    let lost = ledger.0.iter().filter(|line| !held.contains_key(*line));
-    found.extend(lost.map(|line| format!("lost: {line}")));
-    found
+    held
 }
 
 type Fault = dyn Fn(&Path, &str) -> std::io::Result<bool> + Send + Sync;

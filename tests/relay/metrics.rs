@@ -66,7 +66,7 @@ async fn every_callback_is_counted_once_by_what_became_of_it() {
     );
     assert!(now.value("store_commit_size_bytes_count") == commits);
     assert!(
-        now.value("store_claim_groups_total") == 0.0,
+        now.value("store_unsynced_groups_total") == 0.0,
         "nobody has claimed anything"
     );
     assert!(now.value("store_commit_size_bytes_sum") > 100.0 * commits);
@@ -148,7 +148,7 @@ async fn queries_attempts_and_their_delays_are_counted_and_the_history_holds_the
     assert!(of("delivery_latency_seconds_count", "endpoint", "bad") == 0.0);
 
     // Claiming a verification or a delivery is a group of its own, which waits for no disk.
-    assert!(now.value("store_claim_groups_total") >= 4.0);
+    assert!(now.value("store_unsynced_groups_total") >= 4.0);
     let commits = now.value("store_commits_total");
     assert!(now.value("store_fsync_seconds_count") == commits);
     assert!(now.value("store_commit_use_cases_count") == commits);

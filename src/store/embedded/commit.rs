@@ -5,16 +5,20 @@
 //! error and leaves nothing behind; the next one tries again. A group that is in the journal counts: should sled fail
 //! to take it, everything after is refused until sled was made again from the journal.
 //!
-//! Claims are an exception: a group of nothing else is written and not synced. A killed process leaves them behind all
-//! the same; a power cut takes back a lease and the count of one attempt, as if the claim had never been made. What
-//! came of it is synced, and so is everything that anybody outside is told.
+//! Two things are an exception, and a group of nothing else is written and not synced: claims, and successes of which
+//! nothing else comes (`settling`). A killed process leaves them behind all the same. A power cut takes back a lease and
+//! the count of one attempt, as if the claim had never been made; and a success, after which the same webhook goes out
+//! again under the same id, as if the cut had come between the receiver's answer and the record. Whatever is synced
+//! later carries them along, so nothing that follows from them is ever there without them; and they are synced within
+//! [`UNSYNCED`](super::unsynced::UNSYNCED) though nothing follows.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::checkpoint::{CheckpointError, ImageReport};
 use super::engine::{Changes, Engine, Strictly};
@@ -22,18 +26,17 @@ use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
 use super::mending::Broken;
-use super::queue::{Answer, Committer, Job, Message};
+use super::queue::{Answer, Committer, Job, Message, Waiting};
 use super::rebuild;
+use super::room::Free;
 use super::trust::{self, Left};
 use super::txn::{Room, Txn};
+use super::unsynced::Unsynced;
 use crate::metrics::CommitMetrics;
 use crate::store::Signals;
 
 /// The largest group: beyond it latency grows and throughput does not.
 const GROUP: usize = 256;
-
-/// How old a reading of the free disk space may be.
-const ROOM_AGE: Duration = Duration::from_millis(500);
 
 /// How often a checkpoint is taken of a store that is written to, however little.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -63,7 +66,8 @@ pub(super) struct Parts {
 
 struct Loop {
     parts: Parts,
-    room: Option<(Instant, u64)>,
+    free: Free,
+    unsynced: Unsynced,
     /// A checkpoint under way, or the last one.
     checkpoint: Option<std::thread::JoinHandle<()>>,
     checkpoint_at: Instant,
@@ -80,8 +84,9 @@ impl Loop {
     fn new(mut parts: Parts) -> Self {
         parts.journal.count_in(&parts.metrics);
         Self {
+            free: Free::new(parts.min_free),
             parts,
-            room: None,
+            unsynced: Unsynced::default(),
             checkpoint: None,
             checkpoint_at: Instant::now(),
             broken: None,
@@ -106,9 +111,9 @@ impl Loop {
         }
     }
 
-    fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
+    fn run(mut self, mut waiting: Waiting) {
         let mut group = Vec::with_capacity(GROUP);
-        while let Some(first) = waiting.blocking_recv() {
+        while let Some(first) = self.next(&mut waiting) {
             let mut closing = Vec::new();
             let mut next = Some(first);
             while let Some(message) = next {
@@ -121,14 +126,14 @@ impl Loop {
                     }
                 }
                 next = if group.len() < GROUP {
-                    waiting.try_recv().ok()
+                    waiting.ready()
                 } else {
                     None
                 };
             }
             self.commit(&mut group);
             if !closing.is_empty() {
-                while let Ok(message) = waiting.try_recv() {
+                while let Some(message) = waiting.ready() {
                     match message {
                         Message::Run(job) => group.push(job),
                         Message::Close(done) => closing.push(done),
@@ -142,6 +147,39 @@ impl Loop {
         // Every handle is gone without a close; everything acknowledged is durable already.
         self.end_checkpoint();
         self.end_drain();
+    }
+
+    /// The next message. While none comes, what is not synced is synced when that is due.
+    fn next(&mut self, waiting: &mut Waiting) -> Option<Message> {
+        while let Some(due) = self.unsynced.due() {
+            match waiting.next_until(due) {
+                Poll::Ready(message) => return message,
+                Poll::Pending => self.sync_loose(),
+            }
+        }
+        waiting.next()
+    }
+
+    fn sync_loose(&mut self) {
+        let Err(error) = self.settle() else {
+            self.unsynced = Unsynced::default();
+            return;
+        };
+        self.parts.metrics.failed();
+        tracing::error!(%error, "what was recorded a moment ago could not be synced; trying again. Should the power fail before that, deliveries are made again under the same ids");
+        self.unsynced = self.unsynced.failed();
+    }
+
+    /// Syncs what is written and not synced.
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(sequence) = self.parts.journal.settle()? {
+            self.parts.metrics.committed(0);
+            // A sled that lacks a group is not at the sequence of the journal.
+            if self.broken.is_none() {
+                self.parts.engine.settled(sequence);
+            }
+        }
+        Ok(())
     }
 
     fn commit(&mut self, group: &mut Vec<Job>) {
@@ -160,16 +198,10 @@ impl Loop {
             answers.for_each(|answer| answer(Err(&error)));
             return;
         }
-        let free = self.free_space();
-        let mut txn = Txn::new(
-            &self.parts.engine,
-            Room {
-                free,
-                min_free: self.parts.min_free,
-            },
-        );
+        let room = self.free.on(self.parts.engine.path());
+        let mut txn = Txn::new(&self.parts.engine, room);
         let answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
-        let is_strict = self.parts.engine.is_strict();
+        let is_strict = self.parts.engine.is_strict() || self.unsynced.is_overdue();
         let must_sync = txn.must_sync() || is_strict;
         let (changes, rings) = txn.finish();
         // Images begin with a use case that changes nothing.
@@ -183,7 +215,7 @@ impl Loop {
             Ok(synced) => {
                 match synced {
                     Some(true) => self.parts.metrics.committed(answers.len()),
-                    Some(false) => self.parts.metrics.claimed(),
+                    Some(false) => self.parts.metrics.unsynced(),
                     None => {}
                 }
                 for lane in rings.into_iter().collect::<HashSet<_>>() {
@@ -198,6 +230,7 @@ impl Loop {
                 answers.into_iter().for_each(|answer| answer(Err(&error)));
             }
         }
+        self.unsynced = self.unsynced.noted(self.parts.journal.has_loose());
         self.checkpoint_if_due();
     }
 
@@ -248,7 +281,7 @@ impl Loop {
         Ok(())
     }
 
-    /// Makes a group of claims visible that a kill does not undo. Returns whether it was synced all the same.
+    /// Makes a group visible that a kill does not undo. Returns whether it was synced all the same.
     fn write_loose(&mut self, changes: Changes) -> io::Result<bool> {
         let engine = &self.parts.engine;
         let synced = self.parts.journal.append_loose(&changes)?;
@@ -285,13 +318,9 @@ impl Loop {
             return;
         }
         let strictly = Engine::strictly(&self.parts.engine);
-        match self.parts.journal.settle() {
-            Ok(Some(sequence)) => self.parts.engine.settled(sequence),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(%error, "the journal could not be synced; no checkpoint is taken now");
-                return;
-            }
+        if let Err(error) = self.settle() {
+            tracing::error!(%error, "the journal could not be synced; no checkpoint is taken now");
+            return;
         }
         let images = Arc::clone(&self.parts.images);
         let take = move || match taken_strictly(&images, strictly) {
@@ -325,40 +354,17 @@ impl Loop {
         }
     }
 
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the age of a reading, not a schedule"
-    )]
-    fn free_space(&mut self) -> u64 {
-        if let Some((at, free)) = self.room
-            && at.elapsed() < ROOM_AGE
-        {
-            return free;
-        }
-        let free = free_space(self.parts.engine.path()).unwrap_or_else(|error| {
-            tracing::error!(%error, "the free space of the data directory cannot be read; callbacks are answered 503");
-            0
-        });
-        self.room = Some((Instant::now(), free));
-        free
-    }
-
     fn finish(mut self, closing: Vec<oneshot::Sender<io::Result<()>>>) {
         self.end_checkpoint();
         self.end_drain();
-        let settled = self.parts.journal.settle();
+        let settled = self.settle();
         let engine = &self.parts.engine;
-        let synced = settled.and_then(|sequence| {
-            if let Some(sequence) = sequence {
-                engine.settled(sequence);
-            }
-            engine.sync()
-        });
-        let result = synced.and_then(|()| {
-            // A sled that lacks a group is not at the sequence of the journal; it stays open, as after a kill.
+        let result = settled.and_then(|()| {
+            // A sled that lacks a group stays open, as after a kill.
             if self.broken.is_some() {
                 return Ok(());
             }
+            engine.sync()?;
             let closed = Left::Closed(engine.sequence());
             trust::write(engine.path(), &*self.parts.machine, &closed)
         });
@@ -379,10 +385,4 @@ fn taken_strictly(images: &Images, strictly: Strictly) -> Result<ImageReport, Ch
     let taken = images.checkpoint();
     drop(strictly);
     taken
-}
-
-/// Free bytes for us on the file system of `path`.
-fn free_space(path: &std::path::Path) -> io::Result<u64> {
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

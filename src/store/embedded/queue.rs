@@ -5,6 +5,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,9 +35,9 @@ pub(super) struct Committer {
 
 impl Committer {
     /// The way in, and where what is sent arrives.
-    pub(super) fn new() -> (Self, mpsc::Receiver<Message>) {
+    pub(super) fn new() -> (Self, Waiting) {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, waiting)
+        (Self { queue }, Waiting(waiting))
     }
 
     /// Runs a use case; waits for its turn. Effects are durable when this returns `Ok`.
@@ -45,8 +48,9 @@ impl Committer {
         self.wait(package(use_case, true)).await
     }
 
-    /// Like [`Committer::submit`] for a claim: its effects survive a kill when this returns `Ok`, and a power cut once
-    /// anything after them does.
+    /// Like [`Committer::submit`] for what a power cut may take back: its effects survive a kill when this returns `Ok`,
+    /// and a power cut once anything after them does, or a moment later. Unless the use case, having looked, says that
+    /// it [requires](Txn::require_sync) more.
     pub(super) async fn submit_loose<R: Send + 'static>(
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
@@ -83,6 +87,54 @@ impl Committer {
             Ok(result) => result.map_err(|error| StoreError::Write(Arc::new(error))),
             Err(_ended_meanwhile) => Ok(()),
         }
+    }
+}
+
+/// Where what is sent arrives, for the one thread that works on it.
+pub(super) struct Waiting(mpsc::Receiver<Message>);
+
+impl Waiting {
+    /// The next message, once there is one; `None` when nobody is left to send any.
+    pub(super) fn next(&mut self) -> Option<Message> {
+        self.0.blocking_recv()
+    }
+
+    /// Likewise, but [`Poll::Pending`] if nothing came until then.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a bound for the disk's sake, not a schedule that a test runs through"
+    )]
+    pub(super) fn next_until(&mut self, until: Instant) -> Poll<Option<Message>> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(message) = self.0.poll_recv(&mut context) {
+                return Poll::Ready(message);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Poll::Pending;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    /// The next message, if there is one already.
+    pub(super) fn ready(&mut self) -> Option<Message> {
+        self.0.try_recv().ok()
+    }
+
+    /// Takes no more; what was sent before is still here.
+    pub(super) fn close(&mut self) {
+        self.0.close();
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -1,6 +1,9 @@
 //! Use cases of the deliver stage: record what came of an attempt, and let the next of the line follow.
 //!
-//! Promise: the attempt, its delivery, the endpoint's health and the news of it are one transaction.
+//! Promise: the attempt, its delivery, the endpoint's health and the news of it are one transaction. It is synced before
+//! anything follows from it: a next delivery in the same user's line, another health of the endpoint, news, another
+//! attempt. A success of which nothing follows may be written without a sync: should the power fail before the next
+//! sync, the receiver hears the same `webhook-id` again, as it may whenever we end between its answer and our record.
 
 use super::codec::damaged;
 use super::keys::{self, Tree};
@@ -43,6 +46,10 @@ pub(super) fn record(
     };
     let key = keys::attempt(before.event, &before.endpoint, before.attempts);
     txn.put(key, attempt)?;
+    // A failure decides when the next attempt is made, and how many are left; a replay was ordered by somebody.
+    if report.outcome.failure.is_some() || before.replay {
+        txn.require_sync();
+    }
     let asked_until = report.outcome.asked_until(report.now);
     let change = observe_health(txn, &before.endpoint, report)?;
     let health: Health = txn
@@ -88,6 +95,7 @@ fn observe_health(
     let outcome = &report.outcome;
     let (after, change) = before.observe(outcome, report.now);
     if after != before {
+        txn.require_sync();
         txn.put(key, after)?;
     }
     Ok(change)
@@ -201,6 +209,8 @@ fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
     let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
         return Ok(());
     };
+    // The newer result is on its way from here: after a power cut nobody may think that the older one is still to go.
+    txn.require_sync();
     let event = keys::trailing_id(&event)
         .map(EventId::from_bytes)
         .ok_or_else(|| damaged(Tree::DeliveryLine, &key, "not an event id"))?;
