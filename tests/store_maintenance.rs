@@ -146,7 +146,7 @@ fn a_sound_store_verifies_and_each_kind_of_damage_is_found() {
     // A silent hole in sled: a record goes, and nobody told the journal.
     let hole = |tree: &str, key: Option<&[u8]>| {
         let sled = sled::open(directory.path().join("sled")).expect("opens");
-        let tree = sled.open_tree(tree).expect("opens");
+        let tree = sled.open_tree(format!("{tree}.blocks")).expect("opens");
         match key {
             Some(key) => tree
                 .insert(key, b"\x01nonsense")

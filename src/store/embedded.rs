@@ -9,6 +9,7 @@
 // long because: one trait, and one line of delegation for each of its methods.
 
 mod accepting;
+mod blocks;
 mod checkpoint;
 mod codec;
 mod commit;

@@ -26,6 +26,7 @@ use self::draining::Drain;
 pub(super) use self::draining::Strictly;
 pub(super) use self::walk::Walk;
 use self::walk::is_empty;
+use super::blocks::Blocks;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::memory::{Recent, Step};
@@ -44,21 +45,36 @@ pub(super) const SEQUENCE: &[u8] = b"journal_sequence";
 /// An open sled.
 struct Open {
     db: sled::Db,
-    trees: Vec<sled::Tree>,
+    trees: Vec<Blocks>,
     /// A second descriptor of sled's file: `flush` alone does not reach the disk on Linux.
     data: File,
 }
 
 impl Open {
     fn new(db: sled::Db, sled: &Path) -> io::Result<Self> {
-        let trees = Tree::ALL
-            .iter()
-            .map(|tree| db.open_tree(tree.name()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(as_io)?;
+        let trees = trees(&db)?;
         let data = File::open(sled.join("db"))?;
         Ok(Self { db, trees, data })
     }
+
+    fn tree(&self, tree: Tree) -> io::Result<&Blocks> {
+        of(&self.trees, tree)
+    }
+}
+
+/// The trees of a database, in the order of their codes.
+pub(super) fn trees(db: &sled::Db) -> io::Result<Vec<Blocks>> {
+    let open = |tree: &Tree| {
+        let stored = db.open_tree(tree.stored_name()).map_err(as_io)?;
+        Blocks::new(stored, tree.block_size())
+    };
+    Tree::ALL.iter().map(open).collect()
+}
+
+/// One of those.
+pub(super) fn of(trees: &[Blocks], tree: Tree) -> io::Result<&Blocks> {
+    let found = trees.get(usize::from(tree as u8));
+    found.ok_or_else(|| io::Error::other("no such tree"))
 }
 
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
@@ -207,18 +223,10 @@ impl Engine {
         open.ok_or_else(|| io::Error::other("sled failed and is being made again"))
     }
 
-    fn tree(&self, tree: Tree) -> Result<sled::Tree, StoreError> {
-        let open = self.open().map_err(StoreError::Read)?;
-        open.trees
-            .get(usize::from(tree as u8))
-            .cloned()
-            .ok_or_else(|| StoreError::Read(io::Error::other("no such tree")))
-    }
-
     fn stored(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.tree(tree)?
-            .get(key)
-            .map_err(|error| StoreError::Read(as_io(error)))
+        let open = self.open().map_err(StoreError::Read)?;
+        let stored = open.tree(tree).and_then(|stored| stored.get(key));
+        stored.map_err(StoreError::Read)
     }
 
     /// The value of a key.
@@ -242,14 +250,15 @@ impl Engine {
         if is_empty(start, end) {
             return Ok(Vec::new());
         }
-        let sled = self.tree(tree)?;
+        let open = self.open().map_err(StoreError::Read)?;
         let recent = self.recent();
-        let stored = sled.range::<&[u8], _>((start, end));
-        let read = |entry: sled::Result<_>| entry.map_err(|e| StoreError::Read(as_io(e)));
+        let blocks = open.tree(tree).map_err(StoreError::Read)?;
+        let read = |entry: io::Result<_>| entry.map_err(StoreError::Read);
         if is_backward {
-            let stored = stored.rev().map(read);
+            let stored = blocks.descending(start, end).map(read);
             recent.overlaid(tree, (start, end), stored, limit, true)
         } else {
+            let stored = blocks.ascending(start, end).map_err(StoreError::Read)?;
             recent.overlaid(tree, (start, end), stored.map(read), limit, false)
         }
     }
@@ -262,7 +271,7 @@ impl Engine {
         end: Bound<Vec<u8>>,
     ) -> Result<Walk<'_>, StoreError> {
         // Whoever cannot read is told at once.
-        self.tree(tree)?;
+        self.open().map_err(StoreError::Read)?;
         Ok(Walk::new(self, tree, start, end))
     }
 
@@ -327,14 +336,12 @@ impl Engine {
     fn steps(&self, changes: Changes) -> io::Result<Vec<Step>> {
         let open = self.open()?;
         let sealed = self.recent().sealed.clone();
-        let is_beneath = |tree: Tree, key: &[u8]| {
+        let is_beneath = |tree: Tree, key: &[u8]| -> io::Result<bool> {
             let is_sealed = sealed.as_ref().is_some_and(|s| s.get(tree, key).is_some());
             if is_sealed {
                 return Ok(true);
             }
-            let stored = open.trees.get(usize::from(tree as u8));
-            let is_stored = stored.map(|stored| stored.contains_key(key)).transpose();
-            is_stored.map(Option::unwrap_or_default).map_err(as_io)
+            Ok(open.tree(tree)?.get(key)?.is_some())
         };
         let mut steps = Vec::new();
         for (tree, entries) in changes {

@@ -21,6 +21,11 @@ macro_rules! trees {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// What sled calls it.
+            pub(super) const fn stored_name(self) -> &'static str {
+                match self { $(Self::$variant => concat!($name, ".blocks"),)* }
+            }
+
             pub(super) fn of_code(code: u8) -> Option<Self> {
                 match code { $($code => Some(Self::$variant),)* _ => None }
             }
@@ -65,6 +70,33 @@ trees! {
     Unsettled = 16, "unsettled";
     /// time merchant user -> nothing; verifications that are stuck, by since when
     Stuck = 17, "stuck";
+}
+
+impl Tree {
+    /// How large its blocks become, in bytes. Where keys follow time, a block is written once and full; where they
+    /// follow users, each change writes a block anew.
+    pub(super) const fn block_size(self) -> usize {
+        match self {
+            Self::Callbacks
+            | Self::VerifyDue
+            | Self::Events
+            | Self::Deliveries
+            | Self::DeliveryDue
+            | Self::Attempts
+            | Self::Jobs
+            | Self::Unsettled
+            | Self::Stuck => 4096,
+            Self::Meta
+            | Self::CallbacksByUser
+            | Self::Unrecognized
+            | Self::Verifications
+            | Self::Users
+            | Self::Queries
+            | Self::EventsByUser
+            | Self::DeliveryLine
+            | Self::Endpoints => 1024,
+        }
+    }
 }
 
 /// Entries whose lease somebody holds, before those that wait.

@@ -285,6 +285,7 @@ impl Migration<'_> {
                     return opened.map_err(|why| match why {
                         NotOpened::Io(source) => self.unusable(source),
                         NotOpened::Damage(why) => self.damaged(why),
+                        NotOpened::Layout => self.damaged(rebuild::LAYOUT),
                         NotOpened::Newer(found) => self.damaged(format!("schema {found}")),
                     });
                 }
@@ -316,7 +317,7 @@ impl Migration<'_> {
                 );
                 Ok(None)
             }
-            Err(NotOpened::Newer(_)) => Ok(None),
+            Err(NotOpened::Newer(_) | NotOpened::Layout) => Ok(None),
         }
     }
 

@@ -25,6 +25,9 @@ use super::{images, leases, lock};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
+/// Where a sled of an older version waits until it was made again.
+const OLD_LAYOUT: &str = "sled.before-blocks";
+
 /// An open store before its commit loop runs.
 pub(super) struct Opened {
     pub(super) engine: Engine,
@@ -239,6 +242,16 @@ impl Opening<'_> {
                     });
                 }
                 Err((NotOpened::Io(source), _)) => return Err(self.unusable(source)),
+                Err((NotOpened::Layout, returned)) => {
+                    if newest.is_none() {
+                        return Err(self.damaged(rebuild::LAYOUT));
+                    }
+                    tracing::info!("sled is made again: an older version made it, without blocks");
+                    self.report.rebuilt = Some(Rebuilt::Layout);
+                    rebuild::set_aside(self.path, OLD_LAYOUT, &**self.machine)
+                        .map_err(|source| self.unusable(source))?;
+                    lock = returned;
+                }
                 Err((NotOpened::Damage(why), returned)) => {
                     if newest.is_none() {
                         return Err(self.damaged(why));
@@ -306,10 +319,17 @@ impl Opening<'_> {
                             "sled was made again; nothing acknowledged is missing"
                         );
                     }
+                    let old = self.path.join(OLD_LAYOUT);
+                    if old.exists()
+                        && let Err(error) = fs::remove_dir_all(&old)
+                    {
+                        tracing::warn!(%error, left = OLD_LAYOUT, "the old sled could not be removed; nothing in it is needed");
+                    }
                     let opened = rebuild::open_sled(self.path, self.schema, self.cache, lock);
                     return opened.map_err(|(why, _)| match why {
                         NotOpened::Io(source) => self.unusable(source),
                         NotOpened::Damage(why) => self.damaged(why),
+                        NotOpened::Layout => self.damaged(rebuild::LAYOUT),
                         NotOpened::Newer(found) => self.damaged(format!("schema {found}")),
                     });
                 }

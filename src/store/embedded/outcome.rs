@@ -94,6 +94,8 @@ pub enum Rebuilt {
     Older,
     /// The store was migrated to the schema of this version.
     Migrated,
+    /// An older version made it; what is in it is laid out otherwise now.
+    Layout,
 }
 
 /// What was found on opening.

@@ -4,13 +4,15 @@
 //! into place, since a cut during its first opening can leave a directory that never opens; `snap.*.generating`, left by
 //! a kill during an opening, is removed; damage panics inside sled and is caught here.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
+use super::blocks::Blocks;
 use super::checkpoint::{self, CHECKPOINTS};
-use super::engine::{Change, Changes, Engine, SEQUENCE, as_io};
+use super::engine::{self, Change, Changes, Engine, SEQUENCE, as_io};
 use super::journal::JOURNAL;
 use super::journal::format;
 use super::journal::reading::{self, JournalError};
@@ -31,7 +33,12 @@ pub(super) enum NotOpened {
     Io(io::Error),
     Damage(String),
     Newer(u32),
+    /// Its entries do not lie in blocks: an older version made it.
+    Layout,
 }
+
+/// For those to whom it is no different from damage.
+pub(super) const LAYOUT: &str = "its entries do not lie in blocks; an older version made it";
 
 /// Why sled could not be made.
 #[derive(Debug)]
@@ -127,6 +134,11 @@ pub(super) fn open_checked(
     await_release(&directory).map_err(of_io)?;
     let db = open_database(&directory, cache)?;
     let panicked = |_| NotOpened::Damage("sled panicked while its trees were opened".to_owned());
+    // What a tree was called while each of our entries was one of sled's.
+    let is_flat = db
+        .tree_names()
+        .iter()
+        .any(|name| name.as_ref() == Tree::Meta.name().as_bytes());
     let open = AssertUnwindSafe(|| {
         let engine = Engine::new(db, &directory, path, lock).map_err(of_io)?;
         let schema = engine
@@ -148,6 +160,7 @@ pub(super) fn open_checked(
         Some(found) => Err(NotOpened::Damage(format!(
             "its schema {found} is not that of its checkpoint"
         ))),
+        None if is_flat => Err(NotOpened::Layout),
         None => Err(NotOpened::Damage("it has no schema number".to_owned())),
     }
 }
@@ -229,6 +242,7 @@ pub(super) fn replace_failed(
         open_database(&sled, cache).map_err(|why| match why {
             NotOpened::Io(source) => source,
             NotOpened::Damage(why) => io::Error::other(why),
+            NotOpened::Layout => io::Error::other(LAYOUT),
             NotOpened::Newer(found) => io::Error::other(format!("schema {found}")),
         })
     })?;
@@ -256,12 +270,7 @@ pub(super) fn build(
         .cache_capacity(cache)
         .open()
         .map_err(as_io)?;
-    let trees = Tree::ALL
-        .iter()
-        .map(|tree| db.open_tree(tree.name()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(as_io)?;
-    let meta = trees.first().ok_or_else(|| io::Error::other("no trees"))?;
+    let trees = engine::trees(&db)?;
     let mut failed = None;
     let image = checkpoint::read(checkpoint, known, &mut |changes| {
         if failed.is_none() {
@@ -289,10 +298,12 @@ pub(super) fn build(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    meta.insert(SEQUENCE, &end.last.to_be_bytes())
-        .map_err(as_io)?;
-    meta.insert(SCHEMA_KEY, &image.schema.to_be_bytes())
-        .map_err(as_io)?;
+    let (sequence, schema) = (end.last.to_be_bytes(), image.schema.to_be_bytes());
+    let marks = [
+        (SEQUENCE, Some(sequence.as_slice())),
+        (SCHEMA_KEY, Some(schema.as_slice())),
+    ];
+    engine::of(&trees, Tree::Meta)?.write(marks.into_iter())?;
     db.flush().map_err(as_io)?;
     drop(trees);
     drop(db);
@@ -304,19 +315,13 @@ pub(super) fn build(
 }
 
 /// Without transactions: nobody sees this sled before it is complete.
-fn load(trees: &[sled::Tree], changes: Vec<Change>) -> io::Result<()> {
+fn load(trees: &[Blocks], changes: Vec<Change>) -> io::Result<()> {
     for (tree, entries) in by_tree(changes) {
-        let mut batch = sled::Batch::default();
-        for (key, value) in entries {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        let tree = trees
-            .get(usize::from(tree as u8))
-            .ok_or_else(|| io::Error::other("no such tree"))?;
-        tree.apply_batch(batch).map_err(as_io)?;
+        // Of the same key the last counts.
+        let entries: BTreeMap<_, _> = entries.into_iter().collect();
+        let changes = entries.iter();
+        let changes = changes.map(|(key, value)| (key.as_slice(), value.as_deref()));
+        engine::of(trees, tree)?.write(changes)?;
     }
     Ok(())
 }

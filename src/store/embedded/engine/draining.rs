@@ -142,19 +142,10 @@ impl Engine {
 /// Writes a layer, the sequence last: whatever part of it a killed process leaves behind, the sequence is the old one.
 fn write(open: &Open, layer: &Layer) -> io::Result<()> {
     for (tree, changes) in layer.changes() {
-        let stored = open.trees.get(usize::from(tree as u8));
-        let stored = stored.ok_or_else(|| io::Error::other("no such tree"))?;
-        for (key, value) in changes {
-            match value {
-                Some(value) => stored.insert(key, value),
-                None => stored.remove(key),
-            }
-            .map_err(as_io)?;
-        }
+        let changes = changes.map(|(key, value)| (key.as_ref(), value.map(AsRef::as_ref)));
+        open.tree(tree)?.write(changes)?;
     }
-    let meta = open.trees.get(usize::from(Tree::Meta as u8));
-    let meta = meta.ok_or_else(|| io::Error::other("no such tree"))?;
-    meta.insert(SEQUENCE, &layer.sequence.to_be_bytes())
-        .map_err(as_io)?;
-    Ok(())
+    let sequence = layer.sequence.to_be_bytes();
+    let meta = open.tree(Tree::Meta)?;
+    meta.write(std::iter::once((SEQUENCE, Some(sequence.as_slice()))))
 }

@@ -130,7 +130,8 @@ proptest! {
         if !loose {
             engine.sync().unwrap();
             let stored = engine.open().unwrap();
-            let stored = stored.trees.get(usize::from(Tree::Events as u8)).unwrap().iter();
+            let stored = stored.tree(Tree::Events).unwrap();
+            let stored = stored.ascending(Bound::Unbounded, Bound::Unbounded).unwrap();
             let stored: Vec<_> = stored.map(|e| e.unwrap()).map(|(k, v)| (*k.first().unwrap(), *v.first().unwrap())).collect();
             prop_assert_eq!(stored, synced.into_iter().collect::<Vec<_>>());
         }

@@ -180,6 +180,11 @@ fn open(
             report.wrong(name, why);
             Ok(None)
         }
+        Err(NotOpened::Layout) => {
+            let what = format!("{}: the next start makes it again", rebuild::LAYOUT);
+            report.wrong(name, what);
+            Ok(None)
+        }
         Err(NotOpened::Newer(found)) => {
             report.wrong(
                 name,

@@ -1,0 +1,340 @@
+//! A sled tree whose entries lie in blocks: some dozens of neighbours make one entry of sled.
+//!
+//! sled keeps at most sixteen entries in a leaf, and each leaf costs some hundred bytes of memory for as long as sled is
+//! open, and a rewritten parent when it is divided. With a block as sled's entry there are a tenth as many leaves.
+//!
+//! A block lies under its fence, a key at or below all keys in it and above all of the block before it; what is below
+//! the lowest fence belongs to the empty one. A block that grew is divided, its right part written first: a process
+//! that ends in between leaves a block with a tail that the next one has too. What is at or above the next fence
+//! therefore never counts, wherever a block is read.
+//!
+//! Promise: readers see an entry that does not change at every moment, also while it moves from one block to another.
+//! One thread writes.
+
+mod walking;
+
+use std::io;
+use std::iter::Peekable;
+use std::ops::{Bound, Range};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use sled::IVec;
+
+pub(super) use self::walking::{Ascending, Descending};
+use super::engine::as_io;
+
+/// What a block begins with.
+const FORMAT: u8 = 1;
+
+/// A key, and its new value or none.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A key and its value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
+/// Where in a block a key and its value lie.
+type Place = (Range<usize>, Range<usize>);
+
+/// Entries in blocks.
+pub(super) struct Blocks {
+    tree: sled::Tree,
+    /// Bytes beyond which a block is divided.
+    size: usize,
+    /// Nothing is in it. Of most queues this is so most of the time, and to know it saves asking sled.
+    is_empty: AtomicBool,
+    /// Held for writing while entries move from one block to another.
+    moving: RwLock<()>,
+}
+
+impl Blocks {
+    /// What lies in `tree`, in blocks of about `size` bytes at most.
+    ///
+    /// # Errors
+    /// What sled said.
+    pub(super) fn new(tree: sled::Tree, size: usize) -> io::Result<Self> {
+        let blocks = Self {
+            tree,
+            size,
+            is_empty: AtomicBool::new(false),
+            moving: RwLock::default(),
+        };
+        blocks.look_whether_empty()?;
+        Ok(blocks)
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// What sled said, or a block that is none.
+    pub(super) fn get(&self, key: &[u8]) -> io::Result<Option<IVec>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let _still = self.still();
+        let Some((_, block)) = self.block_of(key)? else {
+            return Ok(None);
+        };
+        for place in places(&block) {
+            let (at, value) = place?;
+            match slice(&block, &at).cmp(key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(part(&block, &value))),
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Entries within bounds, in the order of their keys.
+    ///
+    /// # Errors
+    /// What sled said.
+    pub(super) fn ascending<'a>(
+        &'a self,
+        start: Bound<&'a [u8]>,
+        end: Bound<&'a [u8]>,
+    ) -> io::Result<Ascending<'a>> {
+        let still = self.still();
+        let first = match start {
+            Bound::Included(key) | Bound::Excluded(key) if !self.is_empty() => {
+                self.block_of(key)?.map(|(fence, _)| fence)
+            }
+            _ => None,
+        };
+        let blocks = match first {
+            Some(fence) => self.tree.range(fence..),
+            None => self.tree.iter(),
+        };
+        Ok(Ascending::new(still, blocks, (start, end), self.is_empty()))
+    }
+
+    /// Entries within bounds, the last first.
+    pub(super) fn descending<'a>(
+        &'a self,
+        start: Bound<&'a [u8]>,
+        end: Bound<&'a [u8]>,
+    ) -> Descending<'a> {
+        let still = self.still();
+        let blocks = match end {
+            Bound::Included(key) => self.tree.range::<&[u8], _>(..=key),
+            Bound::Excluded(key) => self.tree.range::<&[u8], _>(..key),
+            Bound::Unbounded => self.tree.iter(),
+        };
+        Descending::new(still, blocks, (start, end), self.is_empty())
+    }
+
+    /// Makes changes, which come in the order of their keys, each key once.
+    ///
+    /// # Errors
+    /// What sled said, or a block that is none; some of the changes may be made.
+    pub(super) fn write<'c>(&self, changes: impl Iterator<Item = Change<'c>>) -> io::Result<()> {
+        let mut changes = changes.peekable();
+        if changes.peek().is_some() {
+            // First: nobody may take it for empty who no longer finds the changes elsewhere.
+            self.is_empty.store(false, Ordering::Release);
+        }
+        while let Some((key, _)) = changes.peek() {
+            let (fence, block) = self.block_of(key)?.unwrap_or_default();
+            let above = (Bound::Excluded(fence.as_ref()), Bound::Unbounded);
+            let next = self.tree.range::<&[u8], _>(above).keys().next();
+            let next = next.transpose().map_err(as_io)?;
+            let entries = merged(&block, next.as_deref(), &mut changes)?;
+            self.put(&fence, &entries, next.is_none())?;
+        }
+        self.look_whether_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty.load(Ordering::Acquire)
+    }
+
+    fn look_whether_empty(&self) -> io::Result<()> {
+        let first = self.tree.iter().next().transpose().map_err(as_io)?;
+        self.is_empty.store(first.is_none(), Ordering::Release);
+        Ok(())
+    }
+
+    fn still(&self) -> RwLockReadGuard<'_, ()> {
+        self.moving.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The block that a key belongs to, behind its fence.
+    fn block_of(&self, key: &[u8]) -> io::Result<Option<(IVec, IVec)>> {
+        let below = self.tree.range::<&[u8], _>(..=key).next_back();
+        below.transpose().map_err(as_io)
+    }
+
+    /// Writes what a block is to hold from now on, in several if it is much.
+    fn put(&self, fence: &IVec, entries: &Merged<'_>, is_last: bool) -> io::Result<()> {
+        let pieces = self.divided(&entries.all, is_last);
+        let Some((first, rights)) = pieces.split_first() else {
+            return self.remove(fence);
+        };
+        // Whoever reads must not look for it in the one block before it moves and in the other after.
+        let moves = entries.kept > first.len();
+        let exclusive = || self.moving.write().unwrap_or_else(PoisonError::into_inner);
+        let _moving = moves.then(exclusive);
+        for right in rights.iter().rev() {
+            if let Some((key, _)) = right.first() {
+                self.tree.insert(key, encoded(right)).map_err(as_io)?;
+            }
+        }
+        self.tree.insert(fence, encoded(first)).map_err(as_io)?;
+        Ok(())
+    }
+
+    /// Takes an empty block away. The one before it ends later then: a tail there that counted for nothing goes first.
+    fn remove(&self, fence: &IVec) -> io::Result<()> {
+        let below = self.tree.range::<&[u8], _>(..fence.as_ref()).next_back();
+        if let Some((key, block)) = below.transpose().map_err(as_io)? {
+            let whole = merged(&block, None, &mut std::iter::empty().peekable())?;
+            let counted = merged(&block, Some(fence), &mut std::iter::empty().peekable())?;
+            if counted.all.len() < whole.all.len() {
+                let bytes = encoded(&counted.all);
+                self.tree.insert(key, bytes).map_err(as_io)?;
+            }
+        }
+        self.tree.remove(fence).map_err(as_io)?;
+        Ok(())
+    }
+
+    /// Pieces of about a block each. At the end of the tree, where more of the same usually follows, they are filled;
+    /// elsewhere they are left room to grow.
+    fn divided<'e, 'b>(&self, entries: &'e [Entry<'b>], is_last: bool) -> Vec<&'e [Entry<'b>]> {
+        let total: usize = entries.iter().map(size).sum();
+        let most = if is_last || total <= self.size {
+            self.size
+        } else {
+            total.div_ceil(total.div_ceil(self.size * 3 / 4))
+        };
+        let (mut pieces, mut left) = (Vec::new(), entries);
+        while !left.is_empty() {
+            let mut filled = 0;
+            let fits = left.iter().take_while(|entry| {
+                filled += size(entry);
+                filled <= most
+            });
+            // One that is larger than a block has one to itself.
+            let (piece, rest) = left.split_at(fits.count().max(1));
+            pieces.push(piece);
+            left = rest;
+        }
+        pieces
+    }
+}
+
+/// What a block is to hold.
+struct Merged<'a> {
+    all: Vec<Entry<'a>>,
+    /// How many of them there are up to the last that was in the block before.
+    kept: usize,
+}
+
+/// A block's entries below the fence `next`, with those changes that belong there made.
+fn merged<'a, 'c: 'a>(
+    block: &'a IVec,
+    next: Option<&[u8]>,
+    changes: &mut Peekable<impl Iterator<Item = Change<'c>>>,
+) -> io::Result<Merged<'a>> {
+    let is_within = |key: &[u8]| next.is_none_or(|next| key < next);
+    let (mut all, mut kept) = (Vec::new(), 0);
+    for place in places(block) {
+        let (key, value) = place?;
+        let (key, value) = (slice(block, &key), slice(block, &value));
+        if !is_within(key) {
+            break;
+        }
+        while let Some((changed, after)) = changes.next_if(|(changed, _)| *changed < key) {
+            all.extend(after.map(|after| (changed, after)));
+        }
+        if let Some((changed, after)) = changes.next_if(|(changed, _)| *changed == key) {
+            all.extend(after.map(|after| (changed, after)));
+        } else {
+            all.push((key, value));
+            kept = all.len();
+        }
+    }
+    while let Some((changed, after)) = changes.next_if(|(changed, _)| is_within(changed)) {
+        all.extend(after.map(|after| (changed, after)));
+    }
+    Ok(Merged { all, kept })
+}
+
+/// Bytes that an entry takes.
+fn size((key, value): &Entry<'_>) -> usize {
+    key.len() + value.len() + 4
+}
+
+fn encoded(entries: &[Entry<'_>]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + entries.iter().map(size).sum::<usize>());
+    bytes.push(FORMAT);
+    for (key, value) in entries {
+        put_length(&mut bytes, key.len());
+        put_length(&mut bytes, value.len());
+        bytes.extend_from_slice(key);
+        bytes.extend_from_slice(value);
+    }
+    bytes
+}
+
+/// Seven bits in a byte, the lowest first; the eighth says that more follow.
+fn put_length(bytes: &mut Vec<u8>, mut length: usize) {
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+}
+
+fn length(bytes: &[u8], at: &mut usize) -> Option<usize> {
+    let mut length = 0;
+    for shift in (0..28).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(length);
+        }
+    }
+    None
+}
+
+/// Where a block's entries lie, in order. Nothing is a block too: that of a fence that is not there.
+fn places(block: &[u8]) -> impl Iterator<Item = io::Result<Place>> + '_ {
+    let mut at = usize::from(!block.is_empty());
+    let mut is_over = false;
+    let is_ours = block.first().is_none_or(|format| *format == FORMAT);
+    std::iter::from_fn(move || {
+        if is_over || (is_ours && at == block.len()) {
+            return None;
+        }
+        let place = is_ours.then(|| place(block, &mut at)).flatten();
+        is_over = place.is_none();
+        Some(place.ok_or_else(not_a_block))
+    })
+}
+
+fn place(block: &[u8], at: &mut usize) -> Option<Place> {
+    let key = length(block, at)?;
+    let value = length(block, at)?;
+    let (key, value) = (*at..*at + key, *at + key..*at + key + value);
+    *at = value.end;
+    (value.end <= block.len()).then_some((key, value))
+}
+
+fn not_a_block() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "an entry of sled is no block")
+}
+
+fn slice<'a>(block: &'a [u8], at: &Range<usize>) -> &'a [u8] {
+    block.get(at.clone()).unwrap_or_default()
+}
+
+/// Without copying: it shares the block's memory.
+fn part(block: &IVec, at: &Range<usize>) -> IVec {
+    block.subslice(at.start, at.len())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Blocks against a map, with tails left by a process that ended while a block was divided.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// So small that a few entries fill it.
+const SIZE: usize = 48;
+
+fn blocks(db: &sled::Db) -> Blocks {
+    Blocks::new(db.open_tree("test").unwrap(), SIZE).unwrap()
+}
+
+fn database() -> (tempfile::TempDir, sled::Db) {
+    let directory = tempfile::tempdir().unwrap();
+    let db = sled::Config::new()
+        .path(directory.path())
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
+    (directory, db)
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        prop::collection::vec(0..4_u8, 0..4),
+        prop::collection::vec(any::<u8>(), 1..3),
+    ]
+}
+
+/// A layer: keys in order, each once.
+fn layer() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+    let value = prop::option::weighted(0.6, prop::collection::vec(any::<u8>(), 0..40));
+    prop::collection::btree_map(key(), value, 0..24)
+}
+
+fn write(blocks: &Blocks, layer: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+    let changes = layer.iter();
+    let changes = changes.map(|(key, value)| (key.as_slice(), value.as_deref()));
+    blocks.write(changes).unwrap();
+}
+
+fn take_in(model: &mut Model, layer: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+    for (key, value) in layer {
+        match value {
+            Some(value) => model.insert(key.clone(), value.clone()),
+            None => model.remove(key),
+        };
+    }
+}
+
+fn pairs(walk: impl Iterator<Item = io::Result<(IVec, IVec)>>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let pair = |entry: io::Result<(IVec, IVec)>| entry.unwrap();
+    walk.map(pair)
+        .map(|(key, value)| (key.to_vec(), value.to_vec()))
+        .collect()
+}
+
+fn check(blocks: &Blocks, model: &Model, within: (&[u8], &[u8])) {
+    let expected = |bounds: (Bound<&[u8]>, Bound<&[u8]>)| -> Vec<_> {
+        let within = model.range::<[u8], _>(bounds);
+        within
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let (low, high) = (within.0.min(within.1), within.0.max(within.1));
+    let mut all = vec![
+        (Bound::Unbounded, Bound::Unbounded),
+        (Bound::Included(low), Bound::Included(high)),
+        (Bound::Included(low), Bound::Unbounded),
+        (Bound::Unbounded, Bound::Excluded(high)),
+    ];
+    if low < high {
+        all.push((Bound::Excluded(low), Bound::Excluded(high)));
+    }
+    for (start, end) in all {
+        let mut expected = expected((start, end));
+        assert_eq!(pairs(blocks.ascending(start, end).unwrap()), expected);
+        expected.reverse();
+        assert_eq!(pairs(blocks.descending(start, end)), expected);
+    }
+    for key in model.keys().map(Vec::as_slice).chain([low, high]) {
+        let found = blocks.get(key).unwrap().map(|value| value.to_vec());
+        assert_eq!(found.as_ref(), model.get(key));
+    }
+    assert_eq!(blocks.is_empty(), model.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_was_written_is_there_in_order(
+        layers in prop::collection::vec((layer(), key(), key()), 1..12),
+    ) {
+        let (_directory, db) = database();
+        let blocks = blocks(&db);
+        let mut model = Model::new();
+        for (layer, one, other) in &layers {
+            write(&blocks, layer);
+            take_in(&mut model, layer);
+            check(&blocks, &model, (one, other));
+        }
+        // As another process finds it.
+        let (_, one, other) = layers.last().unwrap();
+        let again = Blocks::new(db.open_tree("test").unwrap(), SIZE).unwrap();
+        check(&again, &model, (one, other));
+    }
+
+    /// A kill leaves a prefix of what was written to sled; the journal then makes the same changes again.
+    #[test]
+    fn a_layer_written_in_part_and_then_again_comes_out_right(
+        layers in prop::collection::vec((layer(), 0..12_usize), 2..8), one in key(), other in key(),
+    ) {
+        let (_directory, db) = database();
+        let tree = db.open_tree("test").unwrap();
+        let mut model = Model::new();
+        for (layer, cut) in &layers {
+            let before: Vec<_> = tree.iter().map(Result::unwrap).collect();
+            // sled's own changes, in their order.
+            let mut changes = tree.watch_prefix(b"");
+            write(&blocks(&db), layer);
+            let mut events = Vec::new();
+            while let Some(event) = changes.next_timeout(std::time::Duration::ZERO).ok() {
+                events.push(event);
+            }
+            prop_assert_eq!(tree.iter().map(Result::unwrap).collect::<Vec<_>>().is_empty(), tree.is_empty());
+            // Back, and only the first of them.
+            tree.clear().unwrap();
+            for (fence, block) in before {
+                tree.insert(fence, block).unwrap();
+            }
+            for event in events.into_iter().take(*cut) {
+                match event {
+                    sled::Event::Insert { key, value } => tree.insert(key, value).map(drop).unwrap(),
+                    sled::Event::Remove { key } => tree.remove(key).map(drop).unwrap(),
+                }
+            }
+            // What the layer does not change is there, whatever the cut.
+            let cut_off = blocks(&db);
+            for (key, value) in model.iter().filter(|(key, _)| !layer.contains_key(*key)) {
+                let found = cut_off.get(key).unwrap().map(|value| value.to_vec());
+                prop_assert_eq!(found.as_ref(), Some(value));
+            }
+            write(&cut_off, layer);
+            take_in(&mut model, layer);
+            check(&cut_off, &model, (&one, &other));
+        }
+    }
+}
+
+/// A process ended while `m` and `n` moved to a block of their own; then that one becomes empty and goes.
+#[test]
+fn what_was_deleted_does_not_come_back_from_a_tail() {
+    let (_directory, db) = database();
+    let tree = db.open_tree("test").unwrap();
+    let all: [Entry<'_>; 3] = [(b"a", b"1"), (b"m", b"2"), (b"n", b"3")];
+    tree.insert(b"", encoded(&all)).unwrap();
+    tree.insert(b"m", encoded(&all[1..])).unwrap();
+    let blocks = blocks(&db);
+    let deleted = [(b"m".as_slice(), None), (b"n".as_slice(), None)];
+    blocks.write(deleted.into_iter()).unwrap();
+    let left = Model::from([(b"a".to_vec(), b"1".to_vec())]);
+    check(&blocks, &left, (b"b", b"z"));
+}
+
+#[test]
+fn a_block_that_is_none_is_an_error_and_no_panic() {
+    let (_directory, db) = database();
+    let tree = db.open_tree("test").unwrap();
+    let nonsense: [&[u8]; 5] = [
+        b"\x02",
+        b"\x01\x80",
+        b"\x01\x01\x05ab",
+        b"\x01\xff\xff\xff\xff\xff",
+        b"\x01\x00",
+    ];
+    for block in nonsense {
+        tree.insert(b"", block).unwrap();
+        let blocks = blocks(&db);
+        assert!(blocks.get(b"a").is_err(), "{block:?}");
+        let mut walk = blocks
+            .ascending(Bound::Unbounded, Bound::Unbounded)
+            .unwrap();
+        assert!(walk.next().unwrap().is_err());
+        assert!(walk.next().is_none());
+        drop(walk);
+        assert!(blocks.write([(b"a".as_slice(), None)].into_iter()).is_err());
+    }
+}
+
+/// While one thread divides and empties blocks around them, others find what never changes, from either end.
+#[test]
+fn readers_always_see_what_does_not_change() {
+    let (_directory, db) = database();
+    let blocks = blocks(&db);
+    let fixed: Vec<Vec<u8>> = (0..40_u8).map(|number| vec![number, 100]).collect();
+    let put = fixed.iter().map(|key| (key.as_slice(), Some(&b"here"[..])));
+    blocks.write(put).unwrap();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for backward in [false, true] {
+            let (blocks, fixed, is_done) = (&blocks, &fixed, &is_done);
+            scope.spawn(move || {
+                while !is_done.load(Ordering::Relaxed) {
+                    let all = (Bound::Unbounded, Bound::Unbounded);
+                    let met = if backward {
+                        pairs(blocks.descending(all.0, all.1))
+                    } else {
+                        pairs(blocks.ascending(all.0, all.1).unwrap())
+                    };
+                    let met = met.iter().filter(|(_, value)| value == b"here").count();
+                    assert_eq!(met, fixed.len());
+                    for key in fixed {
+                        assert!(blocks.get(key).unwrap().is_some());
+                    }
+                }
+            });
+        }
+        for round in 0..300_u16 {
+            let value = (round % 2 == 0).then_some(&[7_u8; 20][..]);
+            let around: Vec<Vec<u8>> = (0..40_u8)
+                .flat_map(|number| (0..5_u8).map(move |other| vec![number, 98 + other]))
+                .filter(|key| !fixed.contains(key))
+                .collect();
+            let changes = around.iter().map(|key| (key.as_slice(), value));
+            blocks.write(changes).unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+}
