@@ -148,8 +148,8 @@ fn a_sound_store_verifies_and_each_kind_of_damage_is_found() {
         let sled = sled::open(directory.path().join("sled")).expect("opens");
         let tree = sled.open_tree(format!("{tree}.blocks")).expect("opens");
         match key {
-            Some(key) => tree
-                .insert(key, b"\x01nonsense")
+            Some(record) => tree
+                .insert(&record[3..19], record)
                 .map(|_| ())
                 .expect("writes"),
             None => {
@@ -168,13 +168,28 @@ fn a_sound_store_verifies_and_each_kind_of_damage_is_found() {
         "{findings:?}"
     );
 
-    hole("events", Some(&[7; 16]));
+    // A block of its own with one entry: a key of 16 bytes, and a record of 9 that is none.
+    let record = [b"\x01\x10\x09".as_slice(), &[7; 16], b"\x01nonsense"].concat();
+    hole("events", Some(&record));
     let findings = verify_store(&settings(directory.path()))
         .expect("looks")
         .findings;
     let said = |part: &str| findings.iter().any(|finding| finding.what.contains(part));
     assert!(
         said("is in sled and nowhere else") && said("is damaged"),
+        "{findings:?}"
+    );
+
+    // What is not even a block.
+    let nonsense = [b"\x02\x10\x09".as_slice(), &[8; 16]].concat();
+    hole("users", Some(&nonsense));
+    let findings = verify_store(&settings(directory.path()))
+        .expect("looks")
+        .findings;
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.place == "users" && finding.what.contains("is no block")),
         "{findings:?}"
     );
 

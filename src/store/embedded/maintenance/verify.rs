@@ -6,6 +6,7 @@
 
 mod references;
 
+use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 
@@ -53,6 +54,11 @@ impl VerifyReport {
     fn wrong(&mut self, place: impl Into<String>, what: impl ToString) {
         let (place, what) = (place.into(), what.to_string());
         self.findings.push(Finding { place, what });
+    }
+
+    fn unreadable(&mut self, place: impl Into<String>, error: &StoreError) {
+        let cause = error.source().map(|cause| format!(": {cause}"));
+        self.wrong(place, format!("{error}{}", cause.unwrap_or_default()));
     }
 }
 
@@ -129,7 +135,7 @@ pub fn verify_store(settings: &EmbeddedSettings) -> Result<VerifyReport, Mainten
         }
         for tree in Tree::ALL {
             if let Err(error) = compare(live, beside, *tree, &mut report) {
-                report.wrong(tree.name(), error);
+                report.unreadable(tree.name(), &error);
             }
         }
     }

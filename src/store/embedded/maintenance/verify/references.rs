@@ -116,7 +116,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
     });
     check_lines(engine, report);
     if let Err(error) = check_tallies(engine, report) {
-        report.wrong("tallies", error);
+        report.unreadable("tallies", &error);
     }
 }
 
@@ -202,12 +202,12 @@ fn walk(
 ) {
     let entries = match engine.prefix(tree, &[]) {
         Ok(entries) => entries,
-        Err(error) => return report.wrong(tree.name(), error),
+        Err(error) => return report.unreadable(tree.name(), &error),
     };
     for entry in entries {
         let looked = entry.and_then(|(key, value)| look(report, &key, &value));
         if let Err(error) = looked {
-            report.wrong(tree.name(), error);
+            report.unreadable(tree.name(), &error);
         }
     }
 }
