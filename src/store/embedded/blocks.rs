@@ -4,12 +4,11 @@
 //! open, and a rewritten parent when it is divided. With a block as sled's entry there are a tenth as many leaves.
 //!
 //! A block lies under its fence, a key at or below all keys in it and above all of the block before it; what is below
-//! the lowest fence belongs to the empty one. A block that grew is divided, its right part written first: a process
-//! that ends in between leaves a block with a tail that the next one has too. What is at or above the next fence
-//! therefore never counts, wherever a block is read.
+//! the lowest fence belongs to the empty one. A block that grew is divided in one batch of sled's, which is there
+//! wholly or not at all after a kill.
 //!
-//! Promise: readers see an entry that does not change at every moment, also while it moves from one block to another.
-//! One thread writes.
+//! Promise: an entry that does not change is seen at every moment, also while it moves from one block to another, and
+//! also by who comes after a process that was killed meanwhile. One thread writes.
 
 mod walking;
 
@@ -45,6 +44,9 @@ pub(super) struct Blocks {
     is_empty: AtomicBool,
     /// Held for writing while entries move from one block to another.
     moving: RwLock<()>,
+    /// Changes until the process is as good as killed.
+    #[cfg(test)]
+    left: std::sync::atomic::AtomicUsize,
 }
 
 impl Blocks {
@@ -58,6 +60,8 @@ impl Blocks {
             size,
             is_empty: AtomicBool::new(false),
             moving: RwLock::default(),
+            #[cfg(test)]
+            left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
         blocks.look_whether_empty()?;
         Ok(blocks)
@@ -98,15 +102,18 @@ impl Blocks {
         let still = self.still();
         let first = match start {
             Bound::Included(key) | Bound::Excluded(key) if !self.is_empty() => {
-                self.block_of(key)?.map(|(fence, _)| fence)
+                self.block_of(key)?
             }
             _ => None,
         };
-        let blocks = match first {
-            Some(fence) => self.tree.range(fence..),
-            None => self.tree.iter(),
-        };
-        Ok(Ascending::new(still, blocks, (start, end), self.is_empty()))
+        let is_empty = self.is_empty();
+        Ok(Ascending::new(
+            still,
+            &self.tree,
+            first,
+            (start, end),
+            is_empty,
+        ))
     }
 
     /// Entries within bounds, the last first.
@@ -169,34 +176,34 @@ impl Blocks {
     fn put(&self, fence: &IVec, entries: &Merged<'_>, is_last: bool) -> io::Result<()> {
         let pieces = self.divided(&entries.all, is_last);
         let Some((first, rights)) = pieces.split_first() else {
-            return self.remove(fence);
+            return self.make(|| self.tree.remove(fence).map(drop));
         };
-        // Whoever reads must not look for it in the one block before it moves and in the other after.
-        let moves = entries.kept > first.len();
-        let exclusive = || self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        let _moving = moves.then(exclusive);
-        for right in rights.iter().rev() {
-            if let Some((key, _)) = right.first() {
-                self.tree.insert(key, encoded(right)).map_err(as_io)?;
+        let first = encoded(first);
+        let rights = rights.iter().filter_map(|piece| {
+            let (fence, _) = piece.first()?;
+            Some((*fence, encoded(piece)))
+        });
+        if entries.kept <= pieces.first().map_or(0, |first| first.len()) {
+            // Nothing moves: what is new may come bit by bit.
+            self.make(|| self.tree.insert(fence, first).map(drop))?;
+            for (fence, right) in rights {
+                self.make(|| self.tree.insert(fence, right).map(drop))?;
             }
+            return Ok(());
         }
-        self.tree.insert(fence, encoded(first)).map_err(as_io)?;
-        Ok(())
+        let mut change = sled::Batch::default();
+        change.insert(fence, first);
+        rights.for_each(|(fence, right)| change.insert(fence, right));
+        // Whoever reads must not look for it in the one block before it moves and in the other after.
+        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
+        self.make(|| self.tree.apply_batch(change))
     }
 
-    /// Takes an empty block away. The one before it ends later then: a tail there that counted for nothing goes first.
-    fn remove(&self, fence: &IVec) -> io::Result<()> {
-        let below = self.tree.range::<&[u8], _>(..fence.as_ref()).next_back();
-        if let Some((key, block)) = below.transpose().map_err(as_io)? {
-            let whole = merged(&block, None, &mut std::iter::empty().peekable())?;
-            let counted = merged(&block, Some(fence), &mut std::iter::empty().peekable())?;
-            if counted.all.len() < whole.all.len() {
-                let bytes = encoded(&counted.all);
-                self.tree.insert(key, bytes).map_err(as_io)?;
-            }
-        }
-        self.tree.remove(fence).map_err(as_io)?;
-        Ok(())
+    /// The only way to change sled, wholly or not at all.
+    fn make(&self, change: impl FnOnce() -> sled::Result<()>) -> io::Result<()> {
+        #[cfg(test)]
+        self.may_go_on()?;
+        change().map_err(as_io)
     }
 
     /// Pieces of about a block each. At the end of the tree, where more of the same usually follows, they are filled;
@@ -300,19 +307,31 @@ fn length(bytes: &[u8], at: &mut usize) -> Option<usize> {
     None
 }
 
-/// Where a block's entries lie, in order. Nothing is a block too: that of a fence that is not there.
+/// Where a block's entries lie, in order.
 fn places(block: &[u8]) -> impl Iterator<Item = io::Result<Place>> + '_ {
-    let mut at = usize::from(!block.is_empty());
-    let mut is_over = false;
-    let is_ours = block.first().is_none_or(|format| *format == FORMAT);
+    let mut at = 0;
     std::iter::from_fn(move || {
-        if is_over || (is_ours && at == block.len()) {
-            return None;
+        let place = next_place(block, &mut at);
+        if place.is_err() {
+            at = block.len();
         }
-        let place = is_ours.then(|| place(block, &mut at)).flatten();
-        is_over = place.is_none();
-        Some(place.ok_or_else(not_a_block))
+        place.transpose()
     })
+}
+
+/// The place of the entry at `at`, which then is where the next one is. Nothing is a block too: that of a fence that is
+/// not there.
+fn next_place(block: &[u8], at: &mut usize) -> io::Result<Option<Place>> {
+    if *at == 0 && !block.is_empty() {
+        if block.first() != Some(&FORMAT) {
+            return Err(not_a_block());
+        }
+        *at = 1;
+    }
+    if *at == block.len() {
+        return Ok(None);
+    }
+    place(block, at).map(Some).ok_or_else(not_a_block)
 }
 
 fn place(block: &[u8], at: &mut usize) -> Option<Place> {

@@ -66,6 +66,12 @@ pub(super) fn any_due(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
+    let health = health(engine, endpoint)?;
+    let until = health.breaker.closed_until();
+    if health.paused.is_some() || until.is_some_and(|until| until > now) {
+        // Only a lease may have run out.
+        return Ok(first_due(engine, endpoint, true)?.is_some_and(|due| due <= now));
+    }
     Ok(next_due(engine, endpoint)?.is_some_and(|due| due <= now))
 }
 

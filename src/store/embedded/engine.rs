@@ -78,7 +78,7 @@ pub(super) fn of(trees: &[Blocks], tree: Tree) -> io::Result<&Blocks> {
 }
 
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
-const FULL: usize = 16;
+const FULL: usize = 4;
 
 /// An open store. Holds the lock for as long as it lives.
 pub(super) struct Engine {

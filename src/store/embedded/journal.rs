@@ -44,8 +44,8 @@ pub struct JournalSettings {
     pub segment: u64,
     /// A checkpoint is taken when this many bytes were written since the last. 256 MiB: some seconds of replay.
     pub checkpoint: u64,
-    /// Keys changed in memory that make it worth putting them into sled. 2048: most of what comes and goes does so
-    /// within it, and a walk over a queue's head does not pass long over what was just taken from it.
+    /// Keys changed in memory that make it worth putting them into sled. 16,384, some megabytes: what comes and goes
+    /// does so within it, and what comes for a thousand endpoints is written to the block of each in one go.
     pub layer: usize,
     /// How long a sled that failed is left alone before it is made again; doubles with each attempt in vain. A second:
     /// on a full disk each is.
@@ -57,7 +57,7 @@ impl Default for JournalSettings {
         Self {
             segment: 64 << 20,
             checkpoint: 256 << 20,
-            layer: 2048,
+            layer: 16_384,
             mend: Duration::from_secs(1),
         }
     }

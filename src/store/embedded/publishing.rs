@@ -5,8 +5,8 @@ use super::keys::{self, Tree};
 use super::tallies;
 use super::txn::Txn;
 use crate::domain::{
-    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, OperationalEvent, Routing,
-    Timestamp,
+    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health, OperationalEvent,
+    Routing, Timestamp,
 };
 use crate::store::{Lane, StoreError};
 
@@ -41,9 +41,17 @@ pub(super) fn publish(
             last_failure: None,
             state: DeliveryState::Waiting { due: event.at },
         };
-        enqueue(txn, delivery)?;
+        enqueue_fresh(txn, delivery)?;
     }
     txn.put(event.id.to_bytes().to_vec(), event)
+}
+
+/// Like [`enqueue`] for a delivery of an event that was not there before.
+fn enqueue_fresh(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
+    // Nobody is before the first that is ever told of a user.
+    let is_first = delivery.sequence <= 1 || is_oldest(txn, &delivery)?;
+    join(txn, &delivery, is_first)?;
+    tallies::put_delivery(txn, None, delivery)
 }
 
 /// Makes an operational event if anybody wants to hear of it.
@@ -67,30 +75,56 @@ pub(super) fn publish_news(
 
 /// Stores a pending delivery and puts it in line; the first of its line is due. Nothing newer in its line is under way.
 pub(super) fn enqueue(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
-    let mut is_first = true;
-    if let Some((merchant, user)) = &delivery.line {
-        let line = keys::line_prefix(&delivery.endpoint, merchant, user);
-        let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
-        if let Some((first, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.pop() {
-            is_first = place < first;
-            if is_first {
-                make_way(txn, &delivery.endpoint, &first, &event)?;
-            }
-        }
-        txn.put_raw(
-            Tree::DeliveryLine,
-            place,
-            delivery.event.to_bytes().to_vec(),
-        );
-    }
-    if let Some(due) = delivery.due().filter(|_| is_first) {
-        let key = keys::delivery_due(&delivery.endpoint, false, due, delivery.event);
-        txn.put_raw(Tree::DeliveryDue, key, Vec::new());
-        txn.ring(Lane::Deliver(delivery.endpoint.clone()));
-    }
+    let is_first = is_oldest(txn, &delivery)?;
+    join(txn, &delivery, is_first)?;
     // One that was settled before may be told again.
     let before: Option<Delivery> = txn.get(&keys::delivery(delivery.event, &delivery.endpoint))?;
     tallies::put_delivery(txn, before.as_ref(), delivery)
+}
+
+/// Whether a delivery is to be the first of its line; whoever was that makes way.
+fn is_oldest(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
+    let Some((merchant, user)) = &delivery.line else {
+        return Ok(true);
+    };
+    let line = keys::line_prefix(&delivery.endpoint, merchant, user);
+    let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
+    let Some((first, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.pop() else {
+        return Ok(true);
+    };
+    let is_oldest = place < first;
+    if is_oldest {
+        make_way(txn, &delivery.endpoint, &first, &event)?;
+    }
+    Ok(is_oldest)
+}
+
+/// Puts a delivery in its line, and the first of a line in the queue.
+fn join(txn: &mut Txn<'_>, delivery: &Delivery, is_first: bool) -> Result<(), StoreError> {
+    let endpoint = &delivery.endpoint;
+    if let Some((merchant, user)) = &delivery.line {
+        let place = keys::line(endpoint, merchant, user, delivery.sequence);
+        let event = delivery.event.to_bytes().to_vec();
+        txn.put_raw(Tree::DeliveryLine, place, event);
+    }
+    if let Some(due) = delivery.due().filter(|_| is_first) {
+        let key = keys::delivery_due(endpoint, false, due, delivery.event);
+        txn.put_raw(Tree::DeliveryDue, key, Vec::new());
+        if !waits_anyway(txn, endpoint)? {
+            txn.ring(Lane::Deliver(endpoint.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether one delivery more changes nothing for an endpoint's worker: nothing goes out before the endpoint is resumed,
+/// or before a probe that goes out anyway, with what waits already.
+fn waits_anyway(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<bool, StoreError> {
+    let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
+    if health.paused.is_some() {
+        return Ok(true);
+    }
+    Ok(health.holds() && tallies::pending(txn, endpoint)? > 0)
 }
 
 /// Something older has come before the first of a line, which waits for its turn again.

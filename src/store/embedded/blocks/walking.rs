@@ -1,13 +1,12 @@
-//! Walks over entries in blocks, from either end. What is at or above the next block's fence is passed over.
+//! Walks over entries in blocks, from either end.
 
 use std::io;
-use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::RwLockReadGuard;
 
 use sled::IVec;
 
-use super::{Place, part, places, slice};
+use super::{Place, next_place, part, places, slice};
 use crate::store::embedded::engine::as_io;
 
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
@@ -37,54 +36,59 @@ fn position(key: &[u8], (start, end): &Bounds<'_>) -> Position {
     }
 }
 
-/// All places of a block below the fence `next`, in order.
-fn counted(block: &IVec, next: Option<&IVec>) -> io::Result<Vec<Place>> {
-    let mut found = places(block).collect::<io::Result<Vec<_>>>()?;
-    if let Some(next) = next {
-        let counts = |(key, _): &Place| slice(block, key) < next.as_ref();
-        found.truncate(found.partition_point(counts));
-    }
-    Ok(found)
-}
-
 /// Entries in the order of their keys.
 pub(in crate::store::embedded) struct Ascending<'a> {
     _still: RwLockReadGuard<'a, ()>,
-    blocks: Peekable<sled::Iter>,
+    tree: &'a sled::Tree,
+    /// The blocks after the first, once that is read.
+    blocks: Option<sled::Iter>,
+    fence: IVec,
     block: IVec,
-    /// Of `block`, what is left, the last first.
-    left: Vec<Place>,
+    /// How far `block` is read.
+    at: usize,
     bounds: Bounds<'a>,
     is_over: bool,
 }
 
 impl<'a> Ascending<'a> {
+    /// From the block `first` on, with its fence; from the beginning if there is none.
     pub(super) fn new(
         still: RwLockReadGuard<'a, ()>,
-        blocks: sled::Iter,
+        tree: &'a sled::Tree,
+        first: Option<(IVec, IVec)>,
         bounds: Bounds<'a>,
         is_empty: bool,
     ) -> Self {
+        let blocks = first.is_none().then(|| tree.iter());
+        let (fence, block) = first.unwrap_or_default();
         Self {
             _still: still,
-            blocks: blocks.peekable(),
-            block: IVec::default(),
-            left: Vec::new(),
+            tree,
+            blocks,
+            fence,
+            block,
+            at: 0,
             bounds,
             is_over: is_empty,
         }
     }
 
-    /// Goes on with the next block; says whether there is one.
-    fn turn(&mut self) -> io::Result<bool> {
-        let Some(block) = self.blocks.next() else {
-            return Ok(false);
-        };
-        (_, self.block) = block.map_err(as_io)?;
-        let next = self.blocks.peek().and_then(|next| next.as_ref().ok());
-        self.left = counted(&self.block, next.map(|(fence, _)| fence))?;
-        self.left.reverse();
-        Ok(true)
+    /// The next place in the block, or in one after it.
+    fn place(&mut self) -> io::Result<Option<Place>> {
+        loop {
+            if let Some(place) = next_place(&self.block, &mut self.at)? {
+                return Ok(Some(place));
+            }
+            let above = (Bound::Excluded(self.fence.as_ref()), Bound::Unbounded);
+            let blocks = self
+                .blocks
+                .get_or_insert_with(|| self.tree.range::<&[u8], _>(above));
+            let Some(next) = blocks.next() else {
+                return Ok(None);
+            };
+            (self.fence, self.block) = next.map_err(as_io)?;
+            self.at = 0;
+        }
     }
 }
 
@@ -93,15 +97,13 @@ impl Iterator for Ascending<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.is_over {
-            let Some((key, value)) = self.left.pop() else {
-                match self.turn() {
-                    Ok(more) => self.is_over = !more,
-                    Err(error) => {
-                        self.is_over = true;
-                        return Some(Err(error));
-                    }
+            let (key, value) = match self.place() {
+                Ok(Some(place)) => place,
+                Ok(None) => break,
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
                 }
-                continue;
             };
             match position(slice(&self.block, &key), &self.bounds) {
                 Position::Before => {}
@@ -109,9 +111,10 @@ impl Iterator for Ascending<'_> {
                     let entry = (part(&self.block, &key), part(&self.block, &value));
                     return Some(Ok(entry));
                 }
-                Position::Behind => self.is_over = true,
+                Position::Behind => break,
             }
         }
+        self.is_over = true;
         None
     }
 }
@@ -123,8 +126,6 @@ pub(in crate::store::embedded) struct Descending<'a> {
     block: IVec,
     /// Of `block`, what is left, the first first.
     left: Vec<Place>,
-    /// The fence of `block`.
-    fence: Option<IVec>,
     bounds: Bounds<'a>,
     is_over: bool,
 }
@@ -141,7 +142,6 @@ impl<'a> Descending<'a> {
             blocks,
             block: IVec::default(),
             left: Vec::new(),
-            fence: None,
             bounds,
             is_over: is_empty,
         }
@@ -152,10 +152,8 @@ impl<'a> Descending<'a> {
         let Some(block) = self.blocks.next_back() else {
             return Ok(false);
         };
-        let (fence, block) = block.map_err(as_io)?;
-        // What is at or above the fence of the last one is beyond the bounds.
-        self.left = counted(&block, self.fence.as_ref())?;
-        (self.fence, self.block) = (Some(fence), block);
+        (_, self.block) = block.map_err(as_io)?;
+        self.left = places(&self.block).collect::<io::Result<_>>()?;
         Ok(true)
     }
 }
