@@ -20,6 +20,7 @@ mod images;
 mod jobs;
 mod journal;
 mod keys;
+mod layout;
 mod leases;
 mod listing;
 mod lock;

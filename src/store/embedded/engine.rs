@@ -29,6 +29,7 @@ use self::walk::is_empty;
 use super::blocks::Blocks;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
+use super::layout;
 use super::memory::{Recent, Step};
 use super::migrating::SCHEMA;
 use crate::store::StoreError;
@@ -52,29 +53,14 @@ struct Open {
 
 impl Open {
     fn new(db: sled::Db, sled: &Path) -> io::Result<Self> {
-        let trees = trees(&db)?;
+        let trees = layout::trees(&db)?;
         let data = File::open(sled.join("db"))?;
         Ok(Self { db, trees, data })
     }
 
     fn tree(&self, tree: Tree) -> io::Result<&Blocks> {
-        of(&self.trees, tree)
+        layout::of(&self.trees, tree)
     }
-}
-
-/// The trees of a database, in the order of their codes.
-pub(super) fn trees(db: &sled::Db) -> io::Result<Vec<Blocks>> {
-    let open = |tree: &Tree| {
-        let stored = db.open_tree(tree.stored_name()).map_err(as_io)?;
-        Blocks::new(stored, tree.block_size())
-    };
-    Tree::ALL.iter().map(open).collect()
-}
-
-/// One of those.
-pub(super) fn of(trees: &[Blocks], tree: Tree) -> io::Result<&Blocks> {
-    let found = trees.get(usize::from(tree as u8));
-    found.ok_or_else(|| io::Error::other("no such tree"))
 }
 
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.

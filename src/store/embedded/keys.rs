@@ -72,33 +72,6 @@ trees! {
     Stuck = 17, "stuck";
 }
 
-impl Tree {
-    /// How large its blocks become, in bytes. Where keys follow time, a block is written once and full; where they
-    /// follow users, each change writes a block anew.
-    pub(super) const fn block_size(self) -> usize {
-        match self {
-            Self::Callbacks
-            | Self::VerifyDue
-            | Self::Events
-            | Self::Deliveries
-            | Self::DeliveryDue
-            | Self::Attempts
-            | Self::Jobs
-            | Self::Unsettled
-            | Self::Stuck => 4096,
-            Self::Meta
-            | Self::CallbacksByUser
-            | Self::Unrecognized
-            | Self::Verifications
-            | Self::Users
-            | Self::Queries
-            | Self::EventsByUser
-            | Self::DeliveryLine
-            | Self::Endpoints => 1024,
-        }
-    }
-}
-
 /// Entries whose lease somebody holds, before those that wait.
 const LEASED: u8 = 0;
 const WAITING: u8 = 1;

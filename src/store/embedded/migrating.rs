@@ -282,11 +282,9 @@ impl Migration<'_> {
                     let lock = self.lock.try_clone();
                     let lock = lock.map_err(|source| self.unusable(source))?;
                     let opened = rebuild::open_checked(self.path, ASIDE, from, self.cache, lock);
-                    return opened.map_err(|why| match why {
-                        NotOpened::Io(source) => self.unusable(source),
-                        NotOpened::Damage(why) => self.damaged(why),
-                        NotOpened::Layout => self.damaged(rebuild::LAYOUT),
-                        NotOpened::Newer(found) => self.damaged(format!("schema {found}")),
+                    return opened.map_err(|why| match why.unexpected() {
+                        Ok(source) => self.unusable(source),
+                        Err(why) => self.damaged(why),
                     });
                 }
                 Err(RebuildError::Checkpoint(error)) => {

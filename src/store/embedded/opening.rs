@@ -21,12 +21,9 @@ use super::migrating::{self, Shape};
 use super::outcome::{OpenError, OpenReport, Rebuilt};
 use super::rebuild::{self, NotOpened, SLED};
 use super::trust::{self, Left};
-use super::{images, leases, lock};
+use super::{images, layout, leases, lock};
 use crate::domain::Timestamp;
 use crate::store::StoreError;
-
-/// Where a sled of an older version waits until it was made again.
-const OLD_LAYOUT: &str = "sled.before-blocks";
 
 /// An open store before its commit loop runs.
 pub(super) struct Opened {
@@ -63,7 +60,7 @@ pub(super) fn open(
         Ok((journal, released)) => (engine, journal, released),
         Err(error) => {
             let has_checkpoint = !opening.checkpoints()?.is_empty();
-            let Some(why) = damage(&error).filter(|_| has_checkpoint) else {
+            let Some(why) = rebuild::damage_in(&error).filter(|_| has_checkpoint) else {
                 return Err(error);
             };
             tracing::error!(why, "sled opened, but does not take or give what it should");
@@ -80,19 +77,6 @@ pub(super) fn open(
         journal,
         report,
     })
-}
-
-/// What says of sled that it is damaged, if that is what an error is about.
-fn damage(error: &OpenError) -> Option<String> {
-    let OpenError::Store { source, .. } = error else {
-        return None;
-    };
-    let error = match source {
-        StoreError::Write(error) => error,
-        StoreError::Read(error) => error,
-        _ => return None,
-    };
-    rebuild::is_damage(error).then(|| error.to_string())
 }
 
 /// Makes the data directory and what is in it; names that are new are durable after.
@@ -242,13 +226,12 @@ impl Opening<'_> {
                     });
                 }
                 Err((NotOpened::Io(source), _)) => return Err(self.unusable(source)),
+                Err((NotOpened::Layout, _)) if newest.is_none() => {
+                    return Err(self.damaged(layout::FLAT));
+                }
                 Err((NotOpened::Layout, returned)) => {
-                    if newest.is_none() {
-                        return Err(self.damaged(rebuild::LAYOUT));
-                    }
-                    tracing::info!("sled is made again: an older version made it, without blocks");
                     self.report.rebuilt = Some(Rebuilt::Layout);
-                    rebuild::set_aside(self.path, OLD_LAYOUT, &**self.machine)
+                    layout::set_aside(self.path, &**self.machine)
                         .map_err(|source| self.unusable(source))?;
                     lock = returned;
                 }
@@ -262,8 +245,8 @@ impl Opening<'_> {
                 }
             }
         } else if !self.report.is_new && self.report.rebuilt.is_none() {
-            tracing::error!("sled is gone");
             self.report.rebuilt = Some(Rebuilt::Missing);
+            tracing::error!("sled is gone");
         }
         self.rebuild(lock)
     }
@@ -319,18 +302,11 @@ impl Opening<'_> {
                             "sled was made again; nothing acknowledged is missing"
                         );
                     }
-                    let old = self.path.join(OLD_LAYOUT);
-                    if old.exists()
-                        && let Err(error) = fs::remove_dir_all(&old)
-                    {
-                        tracing::warn!(%error, left = OLD_LAYOUT, "the old sled could not be removed; nothing in it is needed");
-                    }
+                    layout::forget(self.path);
                     let opened = rebuild::open_sled(self.path, self.schema, self.cache, lock);
-                    return opened.map_err(|(why, _)| match why {
-                        NotOpened::Io(source) => self.unusable(source),
-                        NotOpened::Damage(why) => self.damaged(why),
-                        NotOpened::Layout => self.damaged(rebuild::LAYOUT),
-                        NotOpened::Newer(found) => self.damaged(format!("schema {found}")),
+                    return opened.map_err(|(why, _)| match why.unexpected() {
+                        Ok(source) => self.unusable(source),
+                        Err(why) => self.damaged(why),
                     });
                 }
                 Err(rebuild::RebuildError::Checkpoint(error)) => {

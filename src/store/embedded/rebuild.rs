@@ -12,13 +12,16 @@ use std::path::Path;
 
 use super::blocks::Blocks;
 use super::checkpoint::{self, CHECKPOINTS};
-use super::engine::{self, Change, Changes, Engine, SEQUENCE, as_io};
+use super::engine::{Change, Changes, Engine, SEQUENCE, as_io};
 use super::journal::JOURNAL;
 use super::journal::format;
 use super::journal::reading::{self, JournalError};
 use super::keys::Tree;
+use super::layout;
 use super::machine::{Machine, Point};
+use super::outcome::OpenError;
 use crate::domain::Timestamp;
+use crate::store::StoreError;
 
 /// sled's directory inside the data directory.
 pub(super) const SLED: &str = "sled";
@@ -37,8 +40,17 @@ pub(super) enum NotOpened {
     Layout,
 }
 
-/// For those to whom it is no different from damage.
-pub(super) const LAYOUT: &str = "its entries do not lie in blocks; an older version made it";
+impl NotOpened {
+    /// Of one that was made just now: what the system said, or else what is wrong with it.
+    pub(super) fn unexpected(self) -> Result<io::Error, String> {
+        match self {
+            Self::Io(source) => Ok(source),
+            Self::Damage(why) => Err(why),
+            Self::Newer(found) => Err(format!("schema {found}")),
+            Self::Layout => Err(layout::FLAT.to_owned()),
+        }
+    }
+}
 
 /// Why sled could not be made.
 #[derive(Debug)]
@@ -100,11 +112,24 @@ fn of_io(error: io::Error) -> NotOpened {
 }
 
 /// Whether what sled said of itself, or panicked over, means that its files are damaged.
-pub(super) fn is_damage(error: &io::Error) -> bool {
+fn is_damage(error: &io::Error) -> bool {
     matches!(
         of_io(io::Error::new(error.kind(), String::new())),
         NotOpened::Damage(_)
     )
+}
+
+/// What says of sled that it is damaged, if that is what an error is about.
+pub(super) fn damage_in(error: &OpenError) -> Option<String> {
+    let OpenError::Store { source, .. } = error else {
+        return None;
+    };
+    let error = match source {
+        StoreError::Write(error) => error,
+        StoreError::Read(error) => error,
+        _ => return None,
+    };
+    is_damage(error).then(|| error.to_string())
 }
 
 /// Opens the `sled` of a data directory if it is of this schema; gives the lock back if that fails.
@@ -134,11 +159,7 @@ pub(super) fn open_checked(
     await_release(&directory).map_err(of_io)?;
     let db = open_database(&directory, cache)?;
     let panicked = |_| NotOpened::Damage("sled panicked while its trees were opened".to_owned());
-    // What a tree was called while each of our entries was one of sled's.
-    let is_flat = db
-        .tree_names()
-        .iter()
-        .any(|name| name.as_ref() == Tree::Meta.name().as_bytes());
+    let is_flat = layout::is_flat(&db);
     let open = AssertUnwindSafe(|| {
         let engine = Engine::new(db, &directory, path, lock).map_err(of_io)?;
         let schema = engine
@@ -239,12 +260,7 @@ pub(super) fn replace_failed(
         }
         machine.rename(&path.join(ASIDE), &sled)?;
         machine.sync_directory(path)?;
-        open_database(&sled, cache).map_err(|why| match why {
-            NotOpened::Io(source) => source,
-            NotOpened::Damage(why) => io::Error::other(why),
-            NotOpened::Layout => io::Error::other(LAYOUT),
-            NotOpened::Newer(found) => io::Error::other(format!("schema {found}")),
-        })
+        open_database(&sled, cache).map_err(|why| why.unexpected().unwrap_or_else(io::Error::other))
     })?;
     if let Err(error) = fs::remove_dir_all(path.join(FAILED)) {
         tracing::warn!(%error, "the sled that failed could not be removed; it is replaced the next time");
@@ -270,7 +286,7 @@ pub(super) fn build(
         .cache_capacity(cache)
         .open()
         .map_err(as_io)?;
-    let trees = engine::trees(&db)?;
+    let trees = layout::trees(&db)?;
     let mut failed = None;
     let image = checkpoint::read(checkpoint, known, &mut |changes| {
         if failed.is_none() {
@@ -303,7 +319,7 @@ pub(super) fn build(
         (SEQUENCE, Some(sequence.as_slice())),
         (SCHEMA_KEY, Some(schema.as_slice())),
     ];
-    engine::of(&trees, Tree::Meta)?.write(marks.into_iter())?;
+    layout::of(&trees, Tree::Meta)?.write(marks.into_iter())?;
     db.flush().map_err(as_io)?;
     drop(trees);
     drop(db);
@@ -321,7 +337,7 @@ fn load(trees: &[Blocks], changes: Vec<Change>) -> io::Result<()> {
         let entries: BTreeMap<_, _> = entries.into_iter().collect();
         let changes = entries.iter();
         let changes = changes.map(|(key, value)| (key.as_slice(), value.as_deref()));
-        engine::of(trees, tree)?.write(changes)?;
+        layout::of(trees, tree)?.write(changes)?;
     }
     Ok(())
 }

@@ -186,11 +186,8 @@ fn open(
             report.wrong(name, why);
             Ok(None)
         }
-        Err(NotOpened::Layout) => {
-            let what = format!("{}: the next start makes it again", rebuild::LAYOUT);
-            report.wrong(name, what);
-            Ok(None)
-        }
+        // The next start makes it again, of what was looked through beside it.
+        Err(NotOpened::Layout) => Ok(None),
         Err(NotOpened::Newer(found)) => {
             report.wrong(
                 name,
