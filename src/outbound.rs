@@ -8,11 +8,13 @@ mod failure;
 mod public;
 mod tls;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
 
 pub use failure::{DnsFailure, SendError};
 pub use public::{PrivateAddress, is_public};
@@ -100,9 +102,9 @@ pub enum BodyEnd {
 #[derive(Debug)]
 pub struct Post<'a> {
     /// Where to.
-    pub url: &'a str,
+    pub url: &'a Url,
     /// Header names and values, `content-type` among them.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     /// The body.
     pub body: Vec<u8>,
     /// For the whole exchange.
@@ -156,15 +158,12 @@ impl Client {
     }
 
     /// Addresses in a URL itself meet no resolver.
-    fn look_at(&self, url: &str) -> Result<(), SendError> {
-        let url = self
-            .public_only
-            .then(|| url::Url::parse(url).ok())
-            .flatten();
-        let literal = url.and_then(|url| match url.host() {
-            Some(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            Some(url::Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            Some(url::Host::Domain(_)) | None => None,
+    fn look_at(&self, url: &Url) -> Result<(), SendError> {
+        let host = url.host().filter(|_| self.public_only);
+        let literal = host.and_then(|host| match host {
+            url::Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            url::Host::Ipv6(address) => Some(IpAddr::V6(address)),
+            url::Host::Domain(_) => None,
         });
         match literal {
             Some(address) if !is_public(address) => Err(SendError::private()),
@@ -177,7 +176,9 @@ impl Client {
     /// # Errors
     /// Nobody answered.
     pub async fn head(&self, url: &str, timeout: Duration) -> Result<u16, SendError> {
-        self.look_at(url)?;
+        if let Ok(url) = Url::parse(url) {
+            self.look_at(&url)?;
+        }
         let sent = self.http.head(url).timeout(timeout).send().await;
         Ok(sent
             .map_err(|error| SendError::of(&error))?
@@ -232,7 +233,7 @@ impl Client {
         self.look_at(post.url)?;
         let request = self
             .http
-            .post(post.url)
+            .post(post.url.clone())
             .timeout(post.timeout)
             .body(post.body);
         exchange(request, &post.headers, post.read_at_most).await
@@ -255,11 +256,11 @@ impl Client {
 
 async fn exchange(
     mut request: reqwest::RequestBuilder,
-    headers: &[(String, String)],
+    headers: &[(impl AsRef<str>, impl AsRef<str>)],
     read_at_most: usize,
 ) -> Result<Response, SendError> {
     for (name, value) in headers {
-        request = request.header(name, value);
+        request = request.header(name.as_ref(), value.as_ref());
     }
     let mut response = request
         .send()

@@ -159,7 +159,7 @@ impl Scene {
         let client = Client::new(&ClientSettings::default(), &PublicRoots::load()).expect("makes");
         let key = Secret::new(&WebhookKey::symmetric_text(&[7; 32]));
         let target = Target {
-            url: self.url.clone(),
+            url: self.url.parse().expect("valid"),
             keys: vec![WebhookKey::parse(&key).expect("valid")],
             headers: vec![],
             format: WireFormat::Standard,

@@ -349,7 +349,7 @@ fn deliverer_settings(
         PayloadFormat::Vexora => WireFormat::Vexora(Arc::new(signing_secrets(config))),
     };
     let target = Target {
-        url: endpoint.url.to_string(),
+        url: endpoint.url.clone(),
         keys: endpoint.keys.clone(),
         headers: endpoint.headers.clone(),
         format,

@@ -161,10 +161,14 @@ impl Service {
 
     /// Posts JSON to a path of `/api/v1`.
     pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Answered, Failure> {
-        let mut headers = self.headers();
+        let own = self.headers().into_iter();
+        let mut headers: Vec<_> = own
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         headers.push(("content-type".into(), "application/json".into()));
+        let url = self.url(segments)?;
         let post = Post {
-            url: &self.url(segments)?,
+            url: &url::Url::parse(&url)?,
             headers,
             body: body.to_string().into_bytes(),
             timeout: self.timeout,

@@ -1,7 +1,10 @@
 //! One attempt: sign, send, and say how it ended in the classes of contract §6.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use url::Url;
 
 use super::payload::{standard_payload, vexora_payload};
 use crate::domain::{Event, EventContent, FailureClass, MerchantNo, Outcome, Secret, Timestamp};
@@ -24,7 +27,7 @@ pub enum WireFormat {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The address.
-    pub url: String,
+    pub url: Url,
     /// All of them sign.
     pub keys: Vec<WebhookKey>,
     /// The endpoint's own headers.
@@ -106,23 +109,32 @@ impl Sender {
         }
     }
 
-    fn headers(&self, event: &Event, now: Timestamp, body: &[u8]) -> Vec<(String, String)> {
-        let mut headers = vec![
-            ("content-type".to_owned(), "application/json".to_owned()),
+    fn headers(
+        &self,
+        event: &Event,
+        now: Timestamp,
+        body: &[u8],
+    ) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
+        let mut headers = Vec::with_capacity(8);
+        headers.extend([
+            ("content-type".into(), "application/json".into()),
             (
                 "user-agent".into(),
                 concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
             ),
-        ];
+        ]);
         if !self.target.keys.is_empty() {
             let (id, stamp) = (event.id.to_string(), now.as_secs());
             let signature = signature_header(&self.target.keys, &id, stamp, body);
-            headers.push(("webhook-id".into(), id));
-            headers.push(("webhook-timestamp".into(), stamp.to_string()));
-            headers.push(("webhook-signature".into(), signature));
+            headers.push(("webhook-id".into(), id.into()));
+            headers.push(("webhook-timestamp".into(), stamp.to_string().into()));
+            headers.push(("webhook-signature".into(), signature.into()));
         }
         let own = self.target.headers.iter();
-        headers.extend(own.map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        headers.extend(own.map(|(name, value)| {
+            let value = value.expose().to_owned();
+            (name.clone().into(), value.into())
+        }));
         headers
     }
 

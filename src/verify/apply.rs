@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use url::Url;
 
 use super::answer::read_data;
 use crate::clock::{Clock, Entropy};
@@ -109,19 +110,22 @@ impl Applicant {
         let sign = vexora::sign(fields.iter().copied(), &merchant.secret);
         fields.push(("sign", &sign));
         let boundary = format!("vexora-relay-{boundary:032x}");
+        let Ok(url) = Url::parse(&format!("{}/v1/vexora/kycApplyFor", merchant.base_url)) else {
+            return Applied::NotSent(FailureClass::Connect);
+        };
         let post = Post {
-            url: &format!("{}/v1/vexora/kycApplyFor", merchant.base_url),
+            url: &url,
             headers: vec![
                 (
                     "content-type".into(),
-                    format!("multipart/form-data; boundary={boundary}"),
+                    format!("multipart/form-data; boundary={boundary}").into(),
                 ),
                 ("accept".into(), "application/json".into()),
                 (
                     "user-agent".into(),
                     concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
                 ),
-                ("merchantNo".into(), merchant.merchant.to_string()),
+                ("merchantNo".into(), merchant.merchant.to_string().into()),
             ],
             body: form(&fields, &boundary),
             timeout: self.timeout,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use url::Url;
 
 use super::answer::read_answer;
 use crate::domain::{Answer, FailureClass, MerchantNo, QueryFailure, Secret, Timestamp, UserId};
@@ -17,6 +18,8 @@ const MAX_ANSWER: usize = 64 * 1024;
 pub struct QueryClient {
     client: Client,
     base_url: String,
+    /// Read once; `None` if the address is none, so that nobody can be asked there.
+    url: Option<Url>,
     timeout: Duration,
 }
 
@@ -40,10 +43,12 @@ struct Body<'a> {
 impl QueryClient {
     /// Asks at `base_url` (without a trailing slash); a whole query may take `timeout`.
     #[must_use]
-    pub const fn new(client: Client, base_url: String, timeout: Duration) -> Self {
+    pub fn new(client: Client, base_url: String, timeout: Duration) -> Self {
+        let url = Url::parse(&format!("{base_url}/v1/vexora/kycStatusQuery"));
         Self {
             client,
             base_url,
+            url: url.ok(),
             timeout,
         }
     }
@@ -99,9 +104,8 @@ impl QueryClient {
             user_id: user.as_str(),
         };
         let body = serde_json::to_vec(&body).map_err(|_never| QueryFailure::Unreadable)?;
-        let url = format!("{}/v1/vexora/kycStatusQuery", self.base_url);
         let post = Post {
-            url: &url,
+            url: self.url.as_ref().ok_or(QueryFailure::Connect)?,
             headers: vec![
                 ("content-type".into(), "application/json".into()),
                 ("accept".into(), "application/json".into()),
@@ -109,7 +113,7 @@ impl QueryClient {
                     "user-agent".into(),
                     concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
                 ),
-                ("merchantNo".into(), merchant.to_string()),
+                ("merchantNo".into(), merchant.to_string().into()),
             ],
             body,
             timeout: self.timeout,
