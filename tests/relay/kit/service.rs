@@ -12,6 +12,8 @@ pub struct Service {
     child: Child,
     lines: Receiver<String>,
     log: Vec<String>,
+    /// What it logged before it said that it is ready, and nobody has waited for yet: its workers are quicker than that.
+    early: Vec<String>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -40,10 +42,12 @@ impl Service {
             child,
             lines,
             log: vec![],
+            early: vec![],
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
         let ready = service.wait_for(" ready: callbacks on ");
+        service.early.clone_from(&service.log);
         // The message says it in both formats.
         let (_, url) = ready.split_once(" ready: callbacks on http://").unwrap();
         let (address, rest) = url.split_once(", admin on http://").unwrap();
@@ -55,6 +59,9 @@ impl Service {
 
     /// Waits for a line with this in it.
     pub fn wait_for(&mut self, what: &str) -> String {
+        if let Some(at) = self.early.iter().position(|line| line.contains(what)) {
+            return self.early.remove(at);
+        }
         loop {
             let Ok(line) = self.lines.recv_timeout(secs(30)) else {
                 panic!("no {what:?} in\n{}", self.log.join("\n"));
