@@ -1,4 +1,10 @@
-//! The operators' lists over a full store: how long a page takes, and what callbacks notice of operators who page.
+//! What operators see of a full store: how long a page of a list and of the dashboard takes, and what callbacks notice
+//! of operators who page, and of retention.
+
+#[path = "pages_dashboard.rs"]
+mod dashboard;
+#[path = "pages_retention.rs"]
+mod retention;
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +49,13 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         endpoints: vec![("dead", DEAD.to_owned(), 8)],
         ..Setup::default()
     })?;
+    let began = Instant::now();
     filling::fill(place.data(), "dead", wanted.backlog).await?;
+    println!(
+        "\n{} events filled in within {:.1} s",
+        wanted.backlog,
+        began.elapsed().as_secs_f64()
+    );
     let relay = place.start()?;
     let mut lists = Vec::new();
     for list in LISTS {
@@ -73,8 +85,9 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
             ms(times.percentile(100)),
         ]);
     }
+    dashboard::run(wanted, &relay, wanted.backlog as u64).await?;
     relay.kill();
-    Ok(())
+    retention::run(wanted, sandbox.base_url()).await
 }
 
 /// What callbacks notice.
