@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use crate::domain::{
     Answer, Application, Attempt, Batch, Callback, CallbackId, Delivery, DeliveryPolicy,
     EndpointName, Event, EventId, Health, HealthChange, Job, JobOrder, MerchantNo,
-    OperationalEvent, Outcome, Pause, Routing, Source, Timestamp, Trust, UserId, UserState,
-    Verification, VerifyLane, VerifyPolicy,
+    OperationalEvent, Ordered, Outcome, Pause, Routing, Source, Timestamp, Trust, UserId,
+    UserState, Verification, VerifyLane, VerifyPolicy,
 };
 
 pub mod embedded;
@@ -281,6 +281,8 @@ pub struct Story {
     pub callbacks: Vec<Callback>,
     /// Those of the callbacks that were kept as unrecognized at first, and when an operator had them read again.
     pub recognized: Vec<(CallbackId, Timestamp)>,
+    /// What was ordered about the user: the latest of it, oldest first.
+    pub orders: Vec<(Timestamp, Ordered)>,
     /// Queries, oldest first.
     pub queries: Vec<QueryRecord>,
     /// Events, by sequence, each with its deliveries and their attempts.
@@ -634,19 +636,17 @@ pub trait Store: Lists + Send + Sync + 'static {
         routing: Arc<Routing>,
     ) -> Result<(), StoreError>;
 
-    /// Notes that the relay is alive, and returns when that was noted last.
+    /// Notes that the relay is alive.
     ///
     /// # Errors
     /// The store failed.
-    async fn beat(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// When the relay was last noted to be alive.
     ///
     /// # Errors
     /// The store failed.
-    async fn alive(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(None)
-    }
+    async fn alive(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// When the first verification of a merchant is due that a trusted callback or an operator started. Who is only
     /// watched is not among them: they are asked about when there is room.

@@ -34,7 +34,7 @@ use self::pages::{
 use vexora_relay::clock::{Entropy, SeededEntropy};
 use vexora_relay::domain::{
     Answer, ApplicationState, Arrival, Batch, Callback, CallbackId, Delivery, DeliveryPolicy,
-    DeliveryState, EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Outcome,
+    DeliveryState, EventContent, EventFilter, FailureClass, Jitter, MerchantNo, Ordered, Outcome,
     QueryFailure, Route, Routing, Schedule, SignCheck, Source, Status, Stranger, Timestamp, Trust,
     UserId, Verdict, VerifyLane, VerifyPolicy,
 };
@@ -983,6 +983,7 @@ async fn an_application_is_known_before_it_is_sent_and_never_sent_twice(open: Op
         ApplicationState::Accepted,
         "a query settled it"
     );
+    assert_eq!(story.orders, [(at(0), Ordered::Accepted)], "sent once");
 }
 
 async fn a_declined_application_leaves_nothing_behind(open: Opener) {
@@ -998,6 +999,7 @@ async fn a_declined_application_leaves_nothing_behind(open: Opener) {
         .expect("ends");
     let story = store.story(&merchant(), &taro).await.expect("reads");
     assert!(story.verification.is_none() && story.state.application.is_none());
+    assert_eq!(story.orders, [(at(0), Ordered::Declined)]);
 
     let batch: Batch = "monday".parse().expect("a batch");
     for accepted in [false, true] {
@@ -1014,9 +1016,12 @@ async fn a_declined_application_leaves_nothing_behind(open: Opener) {
 
 async fn the_store_remembers_when_the_relay_was_alive(open: Opener) {
     let mut bench = Bench::new(open);
-    assert_eq!(bench.store().beat(at(5)).await.expect("notes"), None);
+    assert_eq!(bench.store().alive().await.expect("reads"), None);
+    bench.store().beat(at(5)).await.expect("notes");
     bench.restart().await;
-    assert_eq!(bench.store().beat(at(9)).await.expect("notes"), Some(at(5)));
+    assert_eq!(bench.store().alive().await.expect("reads"), Some(at(5)));
+    bench.store().beat(at(9)).await.expect("notes");
+    assert_eq!(bench.store().alive().await.expect("reads"), Some(at(9)));
 }
 
 async fn an_operator_can_ask_about_anyone(open: Opener) {
@@ -1040,6 +1045,42 @@ async fn an_operator_can_ask_about_anyone(open: Opener) {
         panic!("not a result")
     };
     assert_eq!(result.source, Source::Operator);
+}
+
+async fn what_was_ordered_is_remembered_for_as_long_as_the_rest(open: Opener) {
+    let mut bench = Bench::new(open);
+    let taro = user("taro");
+    let store = bench.store();
+    for (now, is_new) in [(0, true), (1, false)] {
+        let watched = store.watch(&merchant(), &taro, at(now), at(9)).await;
+        assert_eq!(watched.expect("works"), is_new);
+    }
+    for now in 2..22 {
+        let (source, trust) = (Source::Operator, Trust::Token);
+        store
+            .request_verification(&merchant(), &taro, source, trust, at(now))
+            .await
+            .expect("rings");
+    }
+    let claim = bench.claim(VerifyLane::Main, at(30), 1).await.remove(0);
+    bench.answer(&claim, says("2"), at(30)).await;
+    bench.restart().await;
+    let orders = async |bench: &Bench| {
+        let story = bench.store().story(&merchant(), &taro).await;
+        story.expect("reads").orders
+    };
+    let latest: Vec<_> = (6..22).map(|now| (at(now), Ordered::Verified)).collect();
+    assert_eq!(orders(&bench).await, latest, "the latest sixteen");
+
+    for endpoint in ["ledger", "audit"] {
+        for told in bench.claim_for(endpoint, at(30), 9).await {
+            bench.report(&told, heard(), at(30)).await;
+        }
+    }
+    assert_eq!(swept(&bench, at(20)).await.queries, 0);
+    assert_eq!(orders(&bench).await, latest, "with what came of it");
+    assert_eq!(swept(&bench, at(31)).await.queries, 1);
+    assert_eq!(orders(&bench).await, []);
 }
 
 async fn unrecognized_callbacks_are_kept_bounded_and_told_of(open: Opener) {
@@ -1245,6 +1286,7 @@ macro_rules! store {
                 a_declined_application_leaves_nothing_behind,
                 the_store_remembers_when_the_relay_was_alive,
                 an_operator_can_ask_about_anyone,
+                what_was_ordered_is_remembered_for_as_long_as_the_rest,
                 unrecognized_callbacks_are_kept_bounded_and_told_of,
                 what_is_recognized_later_is_its_users_from_then_on,
                 inventions_are_bounded_refused_beyond_that_and_make_room_when_forgotten,

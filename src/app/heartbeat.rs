@@ -36,7 +36,7 @@ pub(super) async fn run(
             () = clock.sleep_until(next) => {}
         }
         match store.beat(clock.now()).await {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(StoreError::Stopping) => return,
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,

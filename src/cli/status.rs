@@ -199,6 +199,13 @@ fn entry_text(entry: &Value) -> (&str, String, Tone) {
                 text(entry, "sign")
             )
         }
+        "application" => match text(entry, "result") {
+            "accepted" => "sent to Vexora and accepted".to_owned(),
+            "declined" => "came to nothing: declined by Vexora, or not sent".to_owned(),
+            _ => "sent to Vexora, without a clear answer".to_owned(),
+        },
+        "watch" => "ordered: asked about until the result is final".to_owned(),
+        "verify" => "ordered: asked about at once".to_owned(),
         "recognized" => format!(
             "a callback in which no user id was found at first was read again, {}",
             text(entry, "callback")

@@ -31,6 +31,7 @@ mod mending;
 mod migrating;
 mod opening;
 mod operating;
+mod orders;
 mod outcome;
 mod publishing;
 mod queue;
@@ -76,7 +77,8 @@ use super::{
 };
 use crate::domain::{
     Application, Batch, Callback, CallbackId, Delivery, EndpointName, Event, EventId, Health, Job,
-    JobOrder, MerchantNo, OperationalEvent, Routing, Source, Timestamp, Trust, UserId, VerifyLane,
+    JobOrder, MerchantNo, OperationalEvent, Ordered, Routing, Source, Timestamp, Trust, UserId,
+    VerifyLane,
 };
 use crate::metrics::CommitMetrics;
 
@@ -209,7 +211,12 @@ impl Store for SledStore {
     ) -> Result<(), StoreError> {
         let (merchant, user) = (merchant.clone(), user.clone());
         self.committer
-            .submit(move |txn| accepting::ring(txn, &merchant, &user, source, trust, now))
+            .submit(move |txn| {
+                if source == Source::Operator {
+                    orders::note(txn, &keys::user(&merchant, &user), Ordered::Verified, now)?;
+                }
+                accepting::ring(txn, &merchant, &user, source, trust, now)
+            })
             .await
     }
 
@@ -461,7 +468,13 @@ impl Store for SledStore {
     ) -> Result<bool, StoreError> {
         let (merchant, user) = (merchant.clone(), user.clone());
         self.committer
-            .submit(move |txn| watching::watch(txn, &merchant, &user, now, due))
+            .submit(move |txn| {
+                let is_new = watching::watch(txn, &merchant, &user, now, due)?;
+                if is_new {
+                    orders::note(txn, &keys::user(&merchant, &user), Ordered::Watched, now)?;
+                }
+                Ok(is_new)
+            })
             .await
     }
 
@@ -504,9 +517,12 @@ impl Store for SledStore {
             .await
     }
 
-    async fn beat(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    async fn beat(&self, now: Timestamp) -> Result<(), StoreError> {
         self.committer
-            .submit(move |txn| watching::beat(txn, now))
+            .submit(move |txn| {
+                watching::beat(txn, now);
+                Ok(())
+            })
             .await
     }
 

@@ -100,6 +100,13 @@ fn users_are_applied_for_watched_and_shown(admin: &str) {
     assert_eq!(json["ready"], true);
     let waiting = place.run(&["status", "taro"]).with(0);
     assert!(waiting.out.contains("application sent"), "{}", waiting.out);
+    let story = waiting.out.split_once("\n\n").unwrap().1;
+    assert!(
+        story.contains("application  sent to Vexora and accepted"),
+        "{story}"
+    );
+    let watched = place.run(&["status", "hana"]).with(0);
+    assert!(watched.out.contains("watch  ordered:"), "{}", watched.out);
 
     let sandbox = &running.provider.sandbox;
     sandbox.set_status(&merchant(), &user("taro"), Status::Approved, None);
@@ -110,7 +117,7 @@ fn users_are_applied_for_watched_and_shown(admin: &str) {
     running.outcome("delivered");
     let place = &running.place;
     let told = place.run(&["status", "taro"]).with(0);
-    for part in ["taro of merchant", "approved", "ledger"] {
+    for part in ["taro of merchant", "approved", "ledger", "application "] {
         assert!(told.out.contains(part), "{part}: {}", told.out);
     }
     let story = place.run(&["status", "taro", "--json"]).with(0).json();

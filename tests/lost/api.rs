@@ -135,15 +135,26 @@ async fn the_story_of_a_user_is_whole_and_in_order_with_cause_before_effect() {
         .iter()
         .map(|entry| entry["kind"].as_str().unwrap())
         .collect();
-    assert_eq!(kinds, ["callback", "query", "event", "attempt", "attempt"]);
+    assert_eq!(
+        kinds,
+        [
+            "application",
+            "callback",
+            "query",
+            "event",
+            "attempt",
+            "attempt"
+        ]
+    );
     let times: Vec<&str> = timeline
         .iter()
         .map(|entry| entry["at"].as_str().unwrap())
         .collect();
     assert!(times.is_sorted(), "{times:?}");
-    let [callback, query, event, failed, heard] = timeline.as_slice() else {
-        panic!("five entries");
+    let [application, callback, query, event, failed, heard] = timeline.as_slice() else {
+        panic!("six entries");
     };
+    assert_eq!(application["result"], "accepted");
     assert_eq!(
         (&callback["claim"], &callback["sign"]),
         (&json!("3"), &json!("valid"))

@@ -100,6 +100,10 @@ async fn what_is_recognized_at_last_needs_nobody_any_more() {
         .await;
     story.shows("It names this user");
     story.shows("was read again");
+    let watch = format!("/user/watch?merchant={}&user=hanako", merchant());
+    let page = format!("/user?merchant={}&user=hanako", merchant());
+    let story = visitor.submits(&page, &watch, &[]).await;
+    story.shows("ordered: asked about until the result is final");
     visitor
         .page("/unrecognized")
         .await

@@ -239,7 +239,11 @@ impl Store for RecordingStore {
         Ok(())
     }
 
-    async fn beat(&self, _: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    async fn beat(&self, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn alive(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 

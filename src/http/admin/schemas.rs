@@ -185,6 +185,12 @@ fn timeline() -> Value {
     ];
     list(json!({ "anyOf": [
         entry("callback", &callback),
+        entry(
+            "application",
+            &[("result", words(&["unknown", "accepted", "declined"]))],
+        ),
+        entry("watch", &[]),
+        entry("verify", &[]),
         entry("recognized", &[("callback", callback_id())]),
         entry("query", &query),
         a("EventMade"),

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     Answer, ApplicationState, Attempt, Breaker, Callback, Delivery, DeliveryState, EndpointName,
-    Event, EventContent, FailureClass, Health, Job, MerchantNo, Timestamp, UserId, Verification,
-    VerificationState, VerifyPhase,
+    Event, EventContent, FailureClass, Health, Job, MerchantNo, Ordered, Timestamp, UserId,
+    Verification, VerificationState, VerifyPhase,
 };
 use crate::retention::Swept;
 use crate::store::{Bygone, EndpointTally, QueryRecord, Story};
@@ -42,6 +42,12 @@ pub(super) fn story(merchant: &MerchantNo, user: &UserId, story: &Story) -> Valu
             json!({ "kind": "recognized", "at": at.to_string(), "callback": id.to_string() });
         (*at, found)
     }));
+    timeline.extend(
+        story
+            .orders
+            .iter()
+            .map(|(at, one)| (*at, ordered(*at, *one))),
+    );
     for one in &story.queries {
         let before = |callback: &&Callback| callback.arrival.at <= one.at;
         let latest = story.callbacks.iter().rev().find(before);
@@ -85,6 +91,15 @@ fn callback(callback: &Callback) -> Value {
         "peer": callback.arrival.peer.map(|peer| peer.to_string()),
         "bytes": callback.arrival.body.len(),
     })
+}
+
+/// What was ordered; of an application also what came of it.
+fn ordered(at: Timestamp, ordered: Ordered) -> Value {
+    let at = at.to_string();
+    match ordered.fate() {
+        Some(fate) => json!({ "kind": ordered.what(), "at": at, "result": fate }),
+        None => json!({ "kind": ordered.what(), "at": at }),
+    }
 }
 
 /// `claim`: what the latest callback before it claimed; shown where the query says otherwise.

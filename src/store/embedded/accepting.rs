@@ -153,6 +153,7 @@ pub(super) fn forget(
     running: &Verification,
 ) -> Result<(), StoreError> {
     drop_callbacks(txn, merchant, user, 0)?;
+    txn.delete(Tree::Meta, keys::orders(&keys::user(merchant, user)));
     let prefix = keys::user_prefix(merchant, user);
     for (key, _) in txn.first(Tree::Queries, &prefix, usize::MAX)? {
         txn.delete(Tree::Queries, key);

@@ -143,6 +143,11 @@ pub(super) fn batch(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
     [b"batch:".as_slice(), &user(merchant, user_id)].concat()
 }
 
+/// The entry of [`Tree::Meta`] that says what was ordered about the user whose keys begin so.
+pub(super) fn orders(user: &[u8]) -> Vec<u8> {
+    [b"orders:".as_slice(), user].concat()
+}
+
 /// Which part of [`Tree::Unsettled`] a delivery stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

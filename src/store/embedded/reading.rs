@@ -3,6 +3,7 @@
 use super::codec::{self, Record, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::orders;
 use super::tallies;
 use crate::domain::{
     Callback, CallbackId, Delivery, EndpointName, Event, EventId, MerchantNo, Timestamp, UserId,
@@ -71,6 +72,7 @@ pub(super) fn story(
     Ok(Story {
         callbacks,
         recognized,
+        orders: orders::of(engine, &key)?,
         queries: all::<QueryRecord>(engine, &prefix)?,
         events,
         state: get::<UserState>(engine, &key)?.unwrap_or_default(),

@@ -4,6 +4,7 @@
 use super::codec::{self, damaged};
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::orders;
 use super::tallies;
 use super::txn::{Room, Txn};
 use crate::domain::{
@@ -231,6 +232,7 @@ fn query(txn: &mut Txn<'_>, key: &[u8], before: Timestamp) -> Result<Bygone, Sto
     if is_open(txn, user, before)? {
         return Ok(Bygone::default());
     }
+    orders::forget(txn, user, before)?;
     txn.delete(Tree::Queries, key.to_vec());
     Ok(Bygone {
         queries: 1,

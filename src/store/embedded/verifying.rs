@@ -6,13 +6,14 @@ use super::accepting::{forget, replace};
 use super::codec::damaged;
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::orders;
 use super::publishing;
 use super::txn::Txn;
 use super::watching;
 use crate::domain::{
-    Answer, CallbackId, Event, EventContent, EventKind, MerchantNo, Observed, OperationalEvent,
-    QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp, Trust, UserId, UserState,
-    Verification, VerificationState, VerifyLane,
+    Answer, ApplicationState, CallbackId, Event, EventContent, EventKind, MerchantNo, Observed,
+    OperationalEvent, Ordered, QueryFailure, ResultEvent, Settled, Source, Stranger, Timestamp,
+    Trust, UserId, UserState, Verification, VerificationState, VerifyLane,
 };
 use crate::store::{
     AnswerRecorded, AnswerReport, HastenFrom, Hastened, QueryRecord, StoreError, VerifyClaim,
@@ -178,10 +179,18 @@ pub(super) fn record(
             let kind = EventKind::of_status(verdict.status());
             let tell = report.routing.wanted(kind, Some(merchant));
             let window = report.policy.duplicate_window;
+            let sent = state.as_ref().and_then(|known| known.application);
             let (state, observed) = state
                 .unwrap_or_default()
                 .observe(verdict, now, window, tell);
             over = verdict.status().is_final() && observed != Observed::Older;
+            let is_borne_out = match state.application {
+                Some(known) => known.state == ApplicationState::Accepted,
+                None => observed == Observed::News,
+            };
+            if is_borne_out && sent.is_some_and(|sent| sent.state == ApplicationState::Unknown) {
+                orders::settle(txn, &user_key, Ordered::Accepted)?;
+            }
             if observed == Observed::News {
                 let content = EventContent::Result(ResultEvent {
                     merchant: merchant.clone(),
@@ -205,6 +214,7 @@ pub(super) fn record(
             let state = state.unheard_of(now);
             if let Some(sent) = sent.filter(|_| state.application.is_none()) {
                 watching::forget_batch(txn, merchant, user, &sent)?;
+                orders::settle(txn, &user_key, Ordered::Declined)?;
             }
             txn.put(user_key, state)?;
         }

@@ -4,10 +4,11 @@ use super::accepting::replace;
 use super::codec::damaged;
 use super::engine::Engine;
 use super::keys::{self, Tree};
+use super::orders;
 use super::txn::Txn;
 use crate::domain::{
-    Application, ApplicationState, Batch, Heard, MerchantNo, Source, Timestamp, Trust, UserId,
-    UserState, Verification, VerifyPhase,
+    Application, ApplicationState, Batch, Heard, MerchantNo, Ordered, Source, Timestamp, Trust,
+    UserId, UserState, Verification, VerifyPhase,
 };
 use crate::store::StoreError;
 
@@ -85,6 +86,7 @@ pub(super) fn begin(
         entry.extend_from_slice(batch.as_str().as_bytes());
         txn.put_raw(Tree::Meta, kept, entry);
     }
+    orders::note(txn, &key, Ordered::Applied, now)?;
     txn.put(key, state.applying(now))?;
     watch(txn, merchant, user, now, due)?;
     Ok(None)
@@ -126,6 +128,12 @@ pub(super) fn finish(
     let key = keys::user(merchant, user);
     let state: UserState = txn.get(&key)?.unwrap_or_default();
     let sent = state.application.map(|application| application.at);
+    let fate = if accepted {
+        Ordered::Accepted
+    } else {
+        Ordered::Declined
+    };
+    orders::settle(txn, &key, fate)?;
     if let Some(sent) = state.application.filter(|_| !accepted) {
         forget_batch(txn, merchant, user, &sent)?;
     }
@@ -172,13 +180,7 @@ fn time(bytes: &[u8]) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::from_millis(u64::from_be_bytes(millis)))
 }
 
-pub(super) fn beat(txn: &mut Txn<'_>, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let before = txn.get_raw(Tree::Meta, ALIVE)?;
-    let before = before.map(|bytes| time(&bytes)).transpose()?;
-    txn.put_raw(
-        Tree::Meta,
-        ALIVE.to_vec(),
-        now.as_millis().to_be_bytes().to_vec(),
-    );
-    Ok(before)
+pub(super) fn beat(txn: &mut Txn<'_>, now: Timestamp) {
+    let noted = now.as_millis().to_be_bytes().to_vec();
+    txn.put_raw(Tree::Meta, ALIVE.to_vec(), noted);
 }

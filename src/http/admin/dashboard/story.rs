@@ -9,7 +9,7 @@ use super::users::{status, verification};
 use super::visit::{Answer, Order, Stop, Visit};
 use crate::domain::{
     Answer as Verdict, ApplicationState, Attempt, Callback, CallbackId, Event, EventContent,
-    FailureClass, MerchantNo, Timestamp, UserId,
+    FailureClass, MerchantNo, Ordered, Timestamp, UserId,
 };
 use crate::http::admin::AdminParts;
 use crate::http::admin::api::ask_about;
@@ -29,6 +29,7 @@ struct StoryPage {
 enum Entry<'a> {
     Callback(&'a Callback),
     Recognized(&'a CallbackId),
+    Ordered(Ordered),
     Query(&'a QueryRecord),
     Event(&'a Event),
     Attempt(&'a Event, &'a str, &'a Attempt),
@@ -68,6 +69,20 @@ impl Entry<'_> {
             Self::Recognized(id) => html! {
                 span class="what" { "Recognized" } ": a callback in which no user id was found at first was read again · "
                 a href={ "/callbacks/" (id) } { "what was sent" }
+            },
+            Self::Ordered(Ordered::Watched) => html! {
+                span class="what" { "Watch" } " ordered: asked about until the result is final"
+            },
+            Self::Ordered(Ordered::Verified) => html! {
+                span class="what" { "Verification" } " ordered: asked about at once"
+            },
+            Self::Ordered(application) => html! {
+                span class="what" { "Application" } " sent: "
+                @match application {
+                    Ordered::Accepted => (tag("good", "accepted")),
+                    Ordered::Declined => (tag("bad", "came to nothing")),
+                    _ => (tag("warn", "no clear answer")),
+                }
             },
             Self::Query(query) => html! {
                 span class="what" { "Vexora asked" } ": "
@@ -119,6 +134,8 @@ impl StoryPage {
         timeline.extend(callbacks.map(|one| (one.arrival.at, Entry::Callback(one))));
         let found = story.recognized.iter();
         timeline.extend(found.map(|(id, at)| (*at, Entry::Recognized(id))));
+        let ordered = story.orders.iter();
+        timeline.extend(ordered.map(|(at, one)| (*at, Entry::Ordered(*one))));
         timeline.extend(story.queries.iter().map(|one| (one.at, Entry::Query(one))));
         for (event, deliveries) in &story.events {
             timeline.push((event.at, Entry::Event(event)));
