@@ -25,6 +25,7 @@ mod kit;
 mod lanes;
 mod limits;
 mod logging;
+mod merchants;
 mod metrics;
 mod monitoring;
 mod official;

@@ -47,6 +47,22 @@ async fn a_bad_day() -> (Relay, Sink, Sink) {
     (relay, ledger, audit)
 }
 
+/// As long as an id may be, and a reason and a body without a place to break a line; with what would change the page if
+/// it were more than text.
+const HOSTILE: &str = "\"><img/src=x>\u{202e}\u{200b}WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW";
+
+/// Strangers send what fits nowhere.
+async fn hostility(relay: &Relay, ledger: &Sink) {
+    let reason = format!("<script>alert(1)</script>{}", "W".repeat(2000));
+    ledger.answers(Reply::body(&"<b>W".repeat(500)));
+    relay.says(HOSTILE, "3", Some(&reason));
+    relay.post_callback(HOSTILE, "3").await;
+    relay.settle().await;
+    let path = format!("/callback/{MERCHANT}/{TOKEN}?{}", "w".repeat(500));
+    let body = "<".repeat(5000);
+    assert_eq!(post(relay.address(), &path, body.as_bytes()).await.0, 200);
+}
+
 async fn signs_in(browser: &Browser, relay: &Relay) {
     browser.go(&relay.admin_url()).await;
     browser.sees("Sign in with the admin token").await;
@@ -164,15 +180,21 @@ async fn every_page_fits_a_desk_and_a_phone_in_light_and_dark_and_is_walked_by_k
     let Some(browser) = browser(true).await else {
         return;
     };
-    let (relay, _ledger, _audit) = a_bad_day().await;
+    let (relay, ledger, _audit) = a_bad_day().await;
+    hostility(&relay, &ledger).await;
     let base = relay.admin_url();
     browser.go(&base).await;
     browser.looks("light", 360, 740).await;
     browser.picture("sign-in-phone-light").await;
     signs_in(&browser, &relay).await;
     let event = relay.events("jp_user_100008").await[0].id;
-    let unrecognized = relay.store().unrecognized(1).await.unwrap()[0].id;
+    let unrecognized = relay.store().unrecognized(2).await.unwrap();
+    let [hostile, unrecognized] = [unrecognized[0].id, unrecognized[1].id];
     let user = format!("/user?merchant={MERCHANT}&user=jp_user_100008");
+    let stranger = url::form_urlencoded::Serializer::new(String::from("/user?"))
+        .extend_pairs([("merchant", MERCHANT), ("user", HOSTILE)])
+        .finish();
+    let told = relay.events(HOSTILE).await[0].id;
     let pages = [
         ("now", "/".to_owned()),
         ("users", "/users".to_owned()),
@@ -188,6 +210,9 @@ async fn every_page_fits_a_desk_and_a_phone_in_light_and_dark_and_is_walked_by_k
         ("abandoned", "/abandoned".to_owned()),
         ("unrecognized", "/unrecognized".to_owned()),
         ("callback", format!("/callbacks/{unrecognized}")),
+        ("hostile-user", stranger),
+        ("hostile-event", format!("/events/{told}")),
+        ("hostile-callback", format!("/callbacks/{hostile}")),
     ];
     for (name, path) in &pages {
         for (size, width, height) in [("desk", 1280, 900), ("phone", 360, 740)] {
@@ -201,6 +226,15 @@ async fn every_page_fits_a_desk_and_a_phone_in_light_and_dark_and_is_walked_by_k
                     wide,
                     json!([true, width]),
                     "{path} scrolls sideways on a {size}"
+                );
+                // Higher than a line of text is.
+                let broken = "[...document.querySelectorAll('td[data-label=Merchant]')].filter(e => { \
+                     const text = document.createRange(); text.selectNodeContents(e); \
+                     return text.getBoundingClientRect().height > 30 }).length";
+                assert_eq!(
+                    browser.value(broken).await,
+                    json!(0),
+                    "{path}: a number in two lines"
                 );
                 browser.picture(&format!("{name}-{size}-{scheme}")).await;
             }
