@@ -92,7 +92,7 @@ fn find<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
 }
 
 fn tls_detail(error: &rustls::Error) -> String {
-    use rustls::CertificateError as Certificate;
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate};
     let what = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
@@ -108,7 +108,17 @@ fn tls_detail(error: &rustls::Error) -> String {
             Certificate::Revoked => "the certificate is revoked",
             _ => "the certificate is not acceptable",
         },
-        rustls::Error::AlertReceived(_) => "the other side refused the TLS handshake",
+        rustls::Error::AlertReceived(alert) => match alert {
+            Alert::CertificateRequired => "the other side wants a client certificate",
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied => "the other side refused the client certificate",
+            _ => "the other side refused the TLS handshake",
+        },
         _ => "the TLS handshake failed",
     };
     what.to_owned()

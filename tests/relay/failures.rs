@@ -24,7 +24,8 @@ pub fn certificate(name: &str, until: i32) -> (String, rustls::ServerConfig) {
     (certificate.pem(), server)
 }
 
-async fn detail(relay: &Relay, endpoint: &str) -> String {
+/// What people read of the first attempt.
+pub async fn detail(relay: &Relay, endpoint: &str) -> String {
     let (_, attempts) = relay.delivery("u1", endpoint).await;
     attempts[0].outcome.detail.clone().unwrap_or_default()
 }

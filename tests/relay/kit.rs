@@ -1,5 +1,7 @@
 //! What the tests of the whole relay do to it, named after what a user does.
 
+mod proxy;
+mod receiver;
 mod relay;
 mod scrape;
 mod service;
@@ -7,6 +9,8 @@ mod setup;
 mod signs;
 mod sink;
 
+pub use proxy::{Proxy, Speaks};
+pub use receiver::Receiver;
 pub use relay::{Relay, post, request};
 pub use scrape::Scrape;
 pub use service::Service;

@@ -40,5 +40,6 @@ mod resume;
 mod retention;
 mod retries;
 mod secrecy;
+mod transport;
 mod verification;
 mod webhook;

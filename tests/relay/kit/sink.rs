@@ -244,7 +244,7 @@ impl Sink {
     }
 }
 
-async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Request> {
+pub(super) async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Request> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
