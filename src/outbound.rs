@@ -11,6 +11,7 @@ mod tls;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -119,7 +120,16 @@ impl Client {
     /// # Errors
     /// A file that cannot be read or holds nothing usable, or a proxy that is no address.
     pub fn new(settings: &ClientSettings, roots: &PublicRoots) -> Result<Self, ClientError> {
-        let mut builder = Self::builder(settings, roots)?;
+        Self::asking(SystemResolver, settings, roots)
+    }
+
+    /// Makes a client that asks `names` for addresses.
+    fn asking(
+        names: impl Resolve + 'static,
+        settings: &ClientSettings,
+        roots: &PublicRoots,
+    ) -> Result<Self, ClientError> {
+        let mut builder = Self::builder(names, settings, roots)?;
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(ClientError::Client)?);
         }
@@ -134,7 +144,8 @@ impl Client {
     /// # Errors
     /// The client could not be made.
     pub fn on_socket(path: &Path, roots: &PublicRoots) -> Result<Self, ClientError> {
-        let builder = Self::builder(&ClientSettings::default(), roots)?.unix_socket(path);
+        let builder = Self::builder(SystemResolver, &ClientSettings::default(), roots)?;
+        let builder = builder.unix_socket(path);
         Ok(Self {
             http: builder.build().map_err(ClientError::Client)?,
             public_only: false,
@@ -142,12 +153,14 @@ impl Client {
     }
 
     fn builder(
+        names: impl Resolve + 'static,
         settings: &ClientSettings,
         roots: &PublicRoots,
     ) -> Result<reqwest::ClientBuilder, ClientError> {
         Ok(reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config(settings, roots)?)
-            .dns_resolver(SystemResolver {
+            .dns_resolver(Judged {
+                names: Arc::new(names),
                 public_only: settings.public_only,
             })
             .redirect(reqwest::redirect::Policy::none())
@@ -293,19 +306,33 @@ async fn exchange(
     })
 }
 
-/// The system's resolver, asked anew for every connection, with an error that can be told from others.
+/// The system's resolver, with an error that can be told from others.
 #[derive(Clone, Copy, Debug)]
-struct SystemResolver {
-    public_only: bool,
-}
+struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let public_only = self.public_only;
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(DnsFailure)?;
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found: Vec<SocketAddr> = found.map_err(DnsFailure)?.collect();
+            let addresses: Addrs = Box::new(found.into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// Asked anew for every connection.
+#[derive(Debug)]
+struct Judged<R> {
+    names: Arc<R>,
+    public_only: bool,
+}
+
+impl<R: Resolve + 'static> Resolve for Judged<R> {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (names, public_only) = (Arc::clone(&self.names), self.public_only);
+        Box::pin(async move {
+            let found = names.resolve(name).await?;
             // Judged here, of what is connected to next: a name that was public a moment ago may be private now.
             let found: Vec<SocketAddr> = found
                 .filter(|address| !public_only || is_public(address.ip()))
@@ -318,3 +345,6 @@ impl Resolve for SystemResolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
