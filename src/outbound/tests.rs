@@ -52,7 +52,11 @@ async fn answers_once(on: SocketAddr, status: u16) -> (SocketAddr, TaskTracker) 
     (address, tasks)
 }
 
-fn post(url: &str) -> Post<'_> {
+fn at(port: u16) -> url::Url {
+    format!("http://receiver.example:{port}/").parse().unwrap()
+}
+
+fn post(url: &url::Url) -> Post<'_> {
     Post {
         url,
         headers: vec![],
@@ -76,7 +80,7 @@ async fn a_name_that_leads_elsewhere_is_followed_with_the_next_connection() {
     let client = client(&names, false);
     let (old, closed) = answers_once((Ipv4Addr::LOCALHOST, 0).into(), 200).await;
     let (_, _new) = answers_once((Ipv4Addr::new(127, 0, 0, 2), old.port()).into(), 201).await;
-    let url = format!("http://receiver.example:{}/", old.port());
+    let url = at(old.port());
     names.lead_to(&["127.0.0.1"]);
     assert_eq!(client.post(post(&url)).await.unwrap().status, 200);
     // The old one is gone, its connection and its port with it.
@@ -91,7 +95,7 @@ async fn of_the_addresses_of_a_name_the_next_is_tried_when_one_does_not_answer()
     let client = client(&names, false);
     let (there, _task) = answers_once((Ipv4Addr::new(127, 0, 0, 2), 0).into(), 200).await;
     names.lead_to(&["127.0.0.1", "127.0.0.2"]);
-    let url = format!("http://receiver.example:{}/", there.port());
+    let url = at(there.port());
     assert_eq!(client.post(post(&url)).await.unwrap().status, 200);
 }
 
@@ -114,10 +118,7 @@ async fn without_allow_private_a_name_is_judged_at_every_resolution() {
     // And what is connected to is what was judged: the name is private by now.
     let client = client(&names, true);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "http://receiver.example:{}/",
-        listener.local_addr().unwrap().port()
-    );
+    let url = at(listener.local_addr().unwrap().port());
     for private in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "169.254.169.254"] {
         names.lead_to(&[private]);
         assert!(resolve().await.is_err(), "{private}");
