@@ -104,7 +104,7 @@ fn check(blocks: &Blocks, model: &Model, within: (&[u8], &[u8])) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_written_is_there_in_order(
