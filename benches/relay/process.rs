@@ -30,6 +30,8 @@ pub struct Setup {
     pub token: bool,
     /// More lines for `[delivery]`.
     pub delivery: &'static str,
+    /// More lines for `[store]`.
+    pub store: &'static str,
 }
 
 impl Default for Setup {
@@ -41,6 +43,7 @@ impl Default for Setup {
             dead: 0,
             token: false,
             delivery: "",
+            store: "",
         }
     }
 }
@@ -68,6 +71,7 @@ impl Place {
             token = "{ADMIN_TOKEN}"
             [store]
             path = {path:?}
+            {store}
             [vexora]
             base_url = "{provider}"
             rate_limit = "{rate}"
@@ -82,6 +86,7 @@ impl Place {
             provider = setup.provider,
             rate = setup.query_rate,
             delivery = setup.delivery,
+            store = setup.store,
         );
         let mut callbacks = format!("/callback/{MERCHANT}");
         if setup.token {

@@ -29,6 +29,9 @@ const REFUSED: u64 = 30;
 /// More than enough steps: one of 120,000 deliveries is refused sixteen times in a row once in two thousand runs.
 const RETRY: &str = r#"retry = ["200ms", "500ms", "1s", "1s", "2s", "2s", "2s", "2s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s", "5s"]"#;
 
+/// So short that as much goes as comes long before the end: what then still grows, grows without need.
+const KEPT: &str = r#"retention = "2m""#;
+
 /// For what is left when no more callbacks come. Longer than the longest pause between probes, twice.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -89,6 +92,7 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         provider: sandbox.base_url(),
         endpoints: vec![("moody", receiver.url(), 32)],
         delivery: RETRY,
+        store: KEPT,
         ..Setup::default()
     })?;
     let relay = place.start()?;
