@@ -66,6 +66,9 @@ impl Open {
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
 const FULL: usize = 4;
 
+/// A layer is worth sealing as well when so small a part of it are deletions: each walk along a queue passes over them.
+const HIDDEN: usize = 16;
+
 /// An open store. Holds the lock for as long as it lives.
 pub(super) struct Engine {
     /// `None` only while it is being replaced.
@@ -287,11 +290,12 @@ impl Engine {
         let mut applying = locked(&self.applying);
         let steps = self.caught(changes)?;
         self.change().apply(steps, Some(sequence));
-        let (entries, layer) = (
-            self.recent().active.entries,
-            self.layer.load(Ordering::Relaxed),
-        );
-        if entries >= layer {
+        let layer = self.layer.load(Ordering::Relaxed);
+        let (entries, hidden) = {
+            let recent = self.recent();
+            (recent.active.entries, recent.active.hidden)
+        };
+        if entries >= layer || hidden >= layer / HIDDEN {
             if entries >= layer.saturating_mul(FULL) {
                 drop(applying);
                 self.drain()?;

@@ -20,6 +20,9 @@ pub(super) struct Layer {
     trees: Vec<Entries>,
     /// Keys in it.
     pub(super) entries: usize,
+    /// Of these, deletions since the layer began; one that was set again since counts all the same. Who walks along a
+    /// queue passes over them all.
+    pub(super) hidden: usize,
     /// The last journal sequence in it; 0 while there is none.
     pub(super) sequence: u64,
 }
@@ -29,6 +32,7 @@ impl Default for Layer {
         Self {
             trees: Tree::ALL.iter().map(|_| Entries::new()).collect(),
             entries: 0,
+            hidden: 0,
             sequence: 0,
         }
     }
@@ -41,6 +45,7 @@ impl Layer {
     }
 
     fn set(&mut self, tree: Tree, key: Vec<u8>, value: Option<IVec>) {
+        self.hidden += usize::from(value.is_none());
         if let Some(entries) = self.trees.get_mut(usize::from(tree as u8)) {
             self.entries += usize::from(entries.insert(IVec::from(key), value).is_none());
         }
