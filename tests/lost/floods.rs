@@ -124,10 +124,13 @@ async fn a_flood_for_a_known_user_leaves_a_bounded_number_behind_and_nothing_tru
     world.ring("known", "2").await;
     world.pass(secs(60), secs(10)).await;
     assert_eq!(world.receiver.results("known"), ["approved"]);
+    assert_eq!(world.forge("known", "0").await, 200);
     for _ in 0..3 * Stranger::UNTRUSTED_KEPT {
         assert_eq!(world.forge("known", "3").await, 200);
     }
     let kept = world.story("known").await.callbacks;
+    let claims: Vec<_> = kept.iter().filter_map(|one| one.claim.as_deref()).collect();
+    assert!(!claims.contains(&"0"), "the newest are kept: {claims:?}");
     assert_eq!(kept.len(), Stranger::UNTRUSTED_KEPT + 1);
     assert_ne!(kept[0].trust(), Trust::Open, "the genuine one, the oldest");
     world.end().await;

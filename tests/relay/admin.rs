@@ -344,7 +344,9 @@ async fn whoever_guesses_at_the_token_is_slowed_down() {
         operator.ask("GET", "/api/v1/status", None).await.status,
         200
     );
-    assert_eq!(guess().await.status, 401, "begins anew");
+    for _ in 0..2 {
+        assert_eq!(guess().await.status, 401, "begins anew, and does not wait");
+    }
 }
 
 #[tokio::test]

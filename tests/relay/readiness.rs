@@ -7,8 +7,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vexora_relay::clock::Clock;
-use vexora_relay::domain::Timestamp;
-use vexora_relay::store::StoreError;
+use vexora_relay::domain::{Timestamp, VerifyLane};
+use vexora_relay::store::{Lane, StoreError};
 use vexora_relay::worker::{self, Stage};
 
 use crate::kit::{MERCHANT, Relay, Reply, Setup, Sink, hours, secs};
@@ -211,4 +211,33 @@ async fn verification_that_falls_behind_is_named_and_one_that_a_breaker_holds_is
         relay.advance(secs(30));
         says(&relay, &[]).await;
     }
+}
+
+#[tokio::test]
+async fn who_is_only_watched_waits_for_room_and_makes_nothing_late() {
+    let relay = Setup::new()
+        .vexora("rate_limit = \"1/h\"")
+        .verify("reconcile = \"1m\"")
+        .with_workers_running()
+        .start()
+        .await;
+    let users = ["a", "b", "c"];
+    let watched = serde_json::json!({ "users": users });
+    assert_eq!(relay.admin("POST", "/watch", &watched).await.0, 200);
+    relay.advance(secs(60));
+    let asked = || users.iter().map(|id| relay.queries(id)).sum::<u64>();
+    relay.is("one asked about", async || asked() == 1).await;
+    relay.advance(secs(120));
+    let lane = Lane::Verify(MERCHANT.parse().unwrap(), VerifyLane::Main);
+    let due = relay.store().next_due(&lane).await.unwrap().unwrap();
+    assert!(
+        relay.now().since(due) > secs(61),
+        "others have been due for long"
+    );
+    says(&relay, &[]).await;
+    // A callback waits for nobody but us.
+    relay.post_callback("d", "2").await;
+    relay.advance(secs(61));
+    let reason = format!("work_late: verify {MERCHANT} Main is 61 s late");
+    says(&relay, &[&reason]).await;
 }
