@@ -232,8 +232,12 @@ fn entry_text(entry: &Value) -> (&str, String, Tone) {
             let status = status
                 .map(|status| format!(", HTTP {status}"))
                 .unwrap_or_default();
+            let detail = match text(entry, "detail") {
+                "" => String::new(),
+                detail => format!(": {detail}"),
+            };
             format!(
-                "{} to {}: {outcome}{status} after {}",
+                "{} to {}: {outcome}{status} after {}{detail}",
                 number(entry, "attempt"),
                 text(entry, "endpoint"),
                 took()
@@ -262,7 +266,8 @@ mod tests {
                 {"kind": "callback", "at": "2026-11-21T10:00:00Z", "claim": "3", "sign": "valid", "token": true},
                 {"kind": "query", "at": "2026-11-21T10:00:00.120Z", "outcome": "under_review", "tookMs": 120, "claimed": "3"},
                 {"kind": "event", "at": "2026-11-21T10:00:01Z", "type": "kyc.rejected", "sequence": 1, "id": "evt_1"},
-                {"kind": "attempt", "at": "2026-11-21T10:00:01Z", "endpoint": "ledger", "attempt": 1, "outcome": "status", "status": 503, "tookMs": 7},
+                {"kind": "attempt", "at": "2026-11-21T10:00:01Z", "endpoint": "ledger", "attempt": 1, "outcome": "status", "status": 503, "tookMs": 7, "detail": null},
+                {"kind": "attempt", "at": "2026-11-21T10:00:06Z", "endpoint": "ledger", "attempt": 2, "outcome": "tls", "status": null, "tookMs": 9, "detail": "the certificate has expired"},
             ],
         });
         let zone = TimeZone::fixed(jiff::tz::offset(9));
@@ -276,6 +281,7 @@ mod tests {
         2026-11-21 19:00:00.120 (9 s ago)   query     under_review after 120 ms; the callback before it claimed 3
         2026-11-21 19:00:01.000 (9 s ago)   event     kyc.rejected, result 1, evt_1
         2026-11-21 19:00:01.000 (9 s ago)   attempt   1 to ledger: status, HTTP 503 after 7 ms
+        2026-11-21 19:00:06.000 (4 s ago)   attempt   2 to ledger: tls after 9 ms: the certificate has expired
         result 1 for ledger: waiting 2026-11-21 19:01:00.000 (in 50 s)
         ");
     }

@@ -17,6 +17,7 @@ mod bulk;
 mod crash;
 mod dashboard;
 mod failures;
+mod fairness;
 mod formats;
 mod health;
 mod hostile;
