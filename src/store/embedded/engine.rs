@@ -3,7 +3,8 @@
 //! Promise: a group is visible wholly or not at all. Durable is what the journal holds; a group is applied to memory, and
 //! a layer of many groups goes into sled later, in the order of its keys, with the journal sequence last. A process that
 //! ends halfway leaves a sled that is at an older sequence, and some keys ahead of it: replaying the journal from that
-//! sequence sets every key that any of those groups changed, so it comes out right. Only synced groups go into sled: it
+//! sequence sets every key that any of those groups changed, so it comes out right; what no group changed stays whole,
+//! see `blocks`. Only synced groups go into sled: it
 //! never is ahead of the journal.
 
 mod draining;
