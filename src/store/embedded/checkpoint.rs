@@ -26,8 +26,8 @@ pub(super) const CHECKPOINTS: &str = "checkpoints";
 const END_MAGIC: &[u8; 8] = b"VXRCHEND";
 const END: usize = 36;
 
-/// Entries read while commits wait: well under a millisecond.
-const PART: usize = 256;
+/// Entries read while commits wait: well under a millisecond, also where sled has to read them from its file.
+const PART: usize = 64;
 
 /// Bytes gathered into one record, and into one write.
 const RECORD: usize = 256 << 10;
