@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use self::holding::{
     a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
+    an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
     nothing_goes_out_before_the_time_an_endpoint_asked_for,
 };
 use self::pages::{
@@ -1277,6 +1278,7 @@ macro_rules! store {
                 after_five_failures_an_endpoint_is_held_and_probed_with_its_oldest,
                 an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
                 a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
+                an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
                 nothing_goes_out_before_the_time_an_endpoint_asked_for,
                 an_operator_can_retry_and_discard,
                 settled_work_goes_by_age_and_what_is_not_settled_stays,

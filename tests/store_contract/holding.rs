@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use vexora_relay::domain::{EndpointName, Outcome, Timestamp};
 use vexora_relay::store::Lane;
 
@@ -76,4 +77,36 @@ pub(super) async fn nothing_goes_out_before_the_time_an_endpoint_asked_for(open:
     resumed.expect("resumes");
     assert!(bench.claim_for("ledger", at(69), 9).await.is_empty());
     assert_eq!(bench.claim_for("ledger", at(70), 9).await.len(), 1);
+}
+
+/// Those that wait have asked for an hour, so the next probe is what came last; what comes after that changes nothing.
+pub(super) async fn an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with(open: Opener) {
+    let bench = Bench::new(open);
+    for n in 0..5 {
+        bench.settle_user(&format!("user-{n}"), "2", at(n)).await;
+    }
+    let busy = Outcome {
+        status: Some(503),
+        retry_after: Some(Duration::from_secs(3600)),
+        ..refused()
+    };
+    for claim in bench.claim_for("ledger", at(10), 9).await {
+        bench
+            .report(&claim, busy.clone(), at(10))
+            .await
+            .expect("ours");
+    }
+    let health = bench.store().health(&ledger()).await.expect("reads");
+    assert!(health.holds());
+    let bell = bench.store().signals().bell(&Lane::Deliver(ledger()));
+    let rang = || bell.notified().now_or_never().is_some();
+    let _before = rang();
+    bench.settle_user("fresh", "2", at(11)).await;
+    assert!(rang(), "it can be probed with before the others");
+    bench.settle_user("later", "2", at(12)).await;
+    assert!(!rang(), "another goes first");
+    let paused = bench.store().pause(&ledger(), at(13)).await;
+    paused.expect("pauses");
+    bench.settle_user("held", "2", at(14)).await;
+    assert!(!rang(), "nothing goes out");
 }

@@ -20,7 +20,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use sled::IVec;
 
-pub(super) use self::walking::{Ascending, Descending};
+use self::walking::Walk;
 use super::engine::as_io;
 
 /// What a block begins with.
@@ -90,45 +90,42 @@ impl Blocks {
         Ok(None)
     }
 
-    /// Entries within bounds, in the order of their keys.
+    /// Entries within bounds, in the order of their keys or the last first.
     ///
     /// # Errors
     /// What sled said.
-    pub(super) fn ascending<'a>(
+    pub(super) fn walk<'a>(
         &'a self,
-        start: Bound<&'a [u8]>,
-        end: Bound<&'a [u8]>,
-    ) -> io::Result<Ascending<'a>> {
+        (start, end): (Bound<&'a [u8]>, Bound<&'a [u8]>),
+        is_backward: bool,
+    ) -> io::Result<Walk<'a>> {
         let still = self.still();
+        let is_empty = self.is_empty();
         let first = match start {
-            Bound::Included(key) | Bound::Excluded(key) if !self.is_empty() => {
+            Bound::Included(key) | Bound::Excluded(key) if !is_empty && !is_backward => {
                 self.block_of(key)?
             }
             _ => None,
         };
-        let is_empty = self.is_empty();
-        Ok(Ascending::new(
-            still,
-            &self.tree,
-            first,
-            (start, end),
-            is_empty,
-        ))
-    }
-
-    /// Entries within bounds, the last first.
-    pub(super) fn descending<'a>(
-        &'a self,
-        start: Bound<&'a [u8]>,
-        end: Bound<&'a [u8]>,
-    ) -> Descending<'a> {
-        let still = self.still();
         let blocks = match end {
-            Bound::Included(key) => self.tree.range::<&[u8], _>(..=key),
-            Bound::Excluded(key) => self.tree.range::<&[u8], _>(..key),
-            Bound::Unbounded => self.tree.iter(),
+            _ if first.is_some() => None,
+            Bound::Included(key) if is_backward => Some(self.tree.range::<&[u8], _>(..=key)),
+            Bound::Excluded(key) if is_backward => Some(self.tree.range::<&[u8], _>(..key)),
+            _ => Some(self.tree.iter()),
         };
-        Descending::new(still, blocks, (start, end), self.is_empty())
+        let (fence, block) = first.unwrap_or_default();
+        Ok(Walk {
+            _still: still,
+            tree: &self.tree,
+            blocks,
+            fence,
+            block,
+            at: 0,
+            left: Vec::new(),
+            bounds: (start, end),
+            is_backward,
+            is_over: is_empty,
+        })
     }
 
     /// Makes changes, which come in the order of their keys, each key once.
@@ -178,13 +175,14 @@ impl Blocks {
         let Some((first, rights)) = pieces.split_first() else {
             return self.make(|| self.tree.remove(fence).map(drop));
         };
+        let moves = entries.kept > first.len();
         let first = encoded(first);
         let rights = rights.iter().filter_map(|piece| {
             let (fence, _) = piece.first()?;
             Some((*fence, encoded(piece)))
         });
-        if entries.kept <= pieces.first().map_or(0, |first| first.len()) {
-            // Nothing moves: what is new may come bit by bit.
+        if !moves {
+            // What is new may come bit by bit.
             self.make(|| self.tree.insert(fence, first).map(drop))?;
             for (fence, right) in rights {
                 self.make(|| self.tree.insert(fence, right).map(drop))?;

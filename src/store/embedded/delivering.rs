@@ -48,15 +48,18 @@ pub(super) fn next_due(
     engine: &Engine,
     endpoint: &EndpointName,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let out = first_due(engine, endpoint, true)?;
-    let waiting = first_due(engine, endpoint, false)?;
     let health = health(engine, endpoint)?;
-    let due = match (health.paused, health.breaker.closed_until()) {
+    let probe_at = health.breaker.closed_until();
+    let alone = probe_at.is_some() || health.resumed.is_some();
+    let out = first_due(engine, endpoint, true)?;
+    if health.paused.is_some() || (alone && out.is_some()) {
         // What is out may still come back, or its lease run out.
-        (Some(_), _) => out,
-        (None, Some(probe_at)) => out.or_else(|| waiting.map(|due| due.max(probe_at))),
-        (None, None) if health.resumed.is_some() => out.or(waiting),
-        (None, None) => out.into_iter().chain(waiting).min(),
+        return Ok(out.map(|due| health.later(due)));
+    }
+    let waiting = first_due(engine, endpoint, false)?;
+    let due = match probe_at {
+        Some(probe_at) => waiting.map(|due| due.max(probe_at)),
+        None => out.into_iter().chain(waiting).min(),
     };
     Ok(due.map(|due| health.later(due)))
 }
@@ -66,12 +69,6 @@ pub(super) fn any_due(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let health = health(engine, endpoint)?;
-    let until = health.breaker.closed_until();
-    if health.paused.is_some() || until.is_some_and(|until| until > now) {
-        // Only a lease may have run out.
-        return Ok(first_due(engine, endpoint, true)?.is_some_and(|due| due <= now));
-    }
     Ok(next_due(engine, endpoint)?.is_some_and(|due| due <= now))
 }
 

@@ -4,8 +4,7 @@
 //! a layer of many groups goes into sled later, in the order of its keys, with the journal sequence last. A process that
 //! ends halfway leaves a sled that is at an older sequence, and some keys ahead of it: replaying the journal from that
 //! sequence sets every key that any of those groups changed, so it comes out right; what no group changed stays whole,
-//! see `blocks`. Only synced groups go into sled: it
-//! never is ahead of the journal.
+//! see `blocks`. Only synced groups go into sled: it never is ahead of the journal.
 
 mod draining;
 mod walk;
@@ -243,14 +242,10 @@ impl Engine {
         let open = self.open().map_err(StoreError::Read)?;
         let recent = self.recent();
         let blocks = open.tree(tree).map_err(StoreError::Read)?;
-        let read = |entry: io::Result<_>| entry.map_err(StoreError::Read);
-        if is_backward {
-            let stored = blocks.descending(start, end).map(read);
-            recent.overlaid(tree, (start, end), stored, limit, true)
-        } else {
-            let stored = blocks.ascending(start, end).map_err(StoreError::Read)?;
-            recent.overlaid(tree, (start, end), stored.map(read), limit, false)
-        }
+        let stored = blocks.walk((start, end), is_backward);
+        let stored = stored.map_err(StoreError::Read)?;
+        let stored = stored.map(|entry| entry.map_err(StoreError::Read));
+        recent.overlaid(tree, (start, end), stored, limit, is_backward)
     }
 
     /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.

@@ -245,8 +245,8 @@ impl Opening<'_> {
                 }
             }
         } else if !self.report.is_new && self.report.rebuilt.is_none() {
-            self.report.rebuilt = Some(Rebuilt::Missing);
             tracing::error!("sled is gone");
+            self.report.rebuilt = Some(Rebuilt::Missing);
         }
         self.rebuild(lock)
     }

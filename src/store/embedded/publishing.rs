@@ -108,23 +108,28 @@ fn join(txn: &mut Txn<'_>, delivery: &Delivery, is_first: bool) -> Result<(), St
         txn.put_raw(Tree::DeliveryLine, place, event);
     }
     if let Some(due) = delivery.due().filter(|_| is_first) {
-        let key = keys::delivery_due(endpoint, false, due, delivery.event);
-        txn.put_raw(Tree::DeliveryDue, key, Vec::new());
-        if !waits_anyway(txn, endpoint)? {
+        let place = keys::delivery_due(endpoint, false, due, delivery.event);
+        txn.put_raw(Tree::DeliveryDue, place.clone(), Vec::new());
+        if is_awaited(txn, endpoint, &place)? {
             txn.ring(Lane::Deliver(endpoint.clone()));
         }
     }
     Ok(())
 }
 
-/// Whether one delivery more changes nothing for an endpoint's worker: nothing goes out before the endpoint is resumed,
-/// or before a probe that goes out anyway, with what waits already.
-fn waits_anyway(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<bool, StoreError> {
+/// Whether a new place in the queue may be the next that its endpoint's worker takes. Of an endpoint that is paused it
+/// takes none, and of one that is down the first, as a probe.
+fn is_awaited(txn: &Txn<'_>, endpoint: &EndpointName, place: &[u8]) -> Result<bool, StoreError> {
     let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
     if health.paused.is_some() {
+        return Ok(false);
+    }
+    if !health.holds() {
         return Ok(true);
     }
-    Ok(health.holds() && tallies::pending(txn, endpoint)? > 0)
+    let waiting = keys::delivery_due_prefix(endpoint, false);
+    let first = txn.first(Tree::DeliveryDue, &waiting, 1)?;
+    Ok(first.first().is_none_or(|(first, _)| first == place))
 }
 
 /// Something older has come before the first of a line, which waits for its turn again.

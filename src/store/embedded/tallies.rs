@@ -55,13 +55,6 @@ fn change(txn: &mut Txn<'_>, key: Vec<u8>, more: bool) -> Result<(), StoreError>
     Ok(())
 }
 
-/// How many deliveries of an endpoint wait or are under way.
-pub(super) fn pending(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<u64, StoreError> {
-    let key = of_endpoint(endpoint, Standing::Pending);
-    let stored = txn.get_raw(Tree::Meta, &key)?;
-    stored.map_or(Ok(0), |bytes| number(&key, &bytes))
-}
-
 /// Stores a delivery in the place of what was stored of it before.
 pub(super) fn put_delivery(
     txn: &mut Txn<'_>,

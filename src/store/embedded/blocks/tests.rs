@@ -92,9 +92,9 @@ fn check(blocks: &Blocks, model: &Model, within: (&[u8], &[u8])) {
     }
     for (start, end) in all {
         let mut expected = expected((start, end));
-        assert_eq!(pairs(blocks.ascending(start, end).unwrap()), expected);
+        assert_eq!(pairs(blocks.walk((start, end), false).unwrap()), expected);
         expected.reverse();
-        assert_eq!(pairs(blocks.descending(start, end)), expected);
+        assert_eq!(pairs(blocks.walk((start, end), true).unwrap()), expected);
     }
     for key in model.keys().map(Vec::as_slice).chain([low, high]) {
         let found = blocks.get(key).unwrap().map(|value| value.to_vec());
@@ -138,7 +138,7 @@ proptest! {
             let _as_far_as_it_came = killed.write(changes);
             // What the layer does not change is there once, whatever the cut.
             let after = blocks(&db);
-            let all = after.ascending(Bound::Unbounded, Bound::Unbounded).unwrap();
+            let all = after.walk((Bound::Unbounded, Bound::Unbounded), false).unwrap();
             let mut found = pairs(all);
             found.retain(|(key, _)| !layer.contains_key(key));
             let unchanged = model.clone().into_iter().filter(|(key, _)| !layer.contains_key(key));
@@ -166,7 +166,7 @@ fn a_block_that_is_none_is_an_error_and_no_panic() {
         let blocks = blocks(&db);
         assert!(blocks.get(b"a").is_err(), "{block:?}");
         let mut walk = blocks
-            .ascending(Bound::Unbounded, Bound::Unbounded)
+            .walk((Bound::Unbounded, Bound::Unbounded), false)
             .unwrap();
         assert!(walk.next().unwrap().is_err());
         assert!(walk.next().is_none());
@@ -190,11 +190,7 @@ fn readers_always_see_what_does_not_change() {
             scope.spawn(move || {
                 while !is_done.load(Ordering::Relaxed) {
                     let all = (Bound::Unbounded, Bound::Unbounded);
-                    let met = if backward {
-                        pairs(blocks.descending(all.0, all.1))
-                    } else {
-                        pairs(blocks.ascending(all.0, all.1).unwrap())
-                    };
+                    let met = pairs(blocks.walk(all, backward).unwrap());
                     let met = met.iter().filter(|(_, value)| value == b"here").count();
                     assert_eq!(met, fixed.len());
                     for key in fixed {

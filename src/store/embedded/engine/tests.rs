@@ -131,7 +131,7 @@ proptest! {
             engine.sync().unwrap();
             let stored = engine.open().unwrap();
             let stored = stored.tree(Tree::Events).unwrap();
-            let stored = stored.ascending(Bound::Unbounded, Bound::Unbounded).unwrap();
+            let stored = stored.walk((Bound::Unbounded, Bound::Unbounded), false).unwrap();
             let stored: Vec<_> = stored.map(|e| e.unwrap()).map(|(k, v)| (*k.first().unwrap(), *v.first().unwrap())).collect();
             prop_assert_eq!(stored, synced.into_iter().collect::<Vec<_>>());
         }
