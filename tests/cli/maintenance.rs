@@ -16,6 +16,10 @@ fn place() -> (Provider, Place) {
     .replace(
         "[admin]\nlisten = \"127.0.0.1:0\"",
         &format!("[admin]\nlisten = \"{admin}\""),
+    )
+    .replace(
+        "[server]\n",
+        "[server]\npublic_url = \"http://127.0.0.1:9\"\n",
     );
     (provider, Place::with(&text))
 }
@@ -48,6 +52,13 @@ fn a_backup_of_a_running_service_is_restored_elsewhere_and_verifies() {
         "{}",
         again.err
     );
+    here.run(&["watch", "u4"]).with(0);
+    let name = [
+        "--furigana",
+        "\u{30e4}\u{30de}\u{30c0} \u{30bf}\u{30ed}\u{30a6}",
+    ];
+    let apply = [&["apply", "--user", "u5"], &name[..]].concat();
+    here.run(&apply).with(0);
     let exported = here.run(&["export"]).with(0).out;
     let kinds: Vec<Value> = exported
         .lines()
@@ -58,6 +69,12 @@ fn a_backup_of_a_running_service_is_restored_elsewhere_and_verifies() {
         .filter(|line| line["kind"] == "callback")
         .count();
     assert_eq!(callbacks, 3, "{exported}");
+    let orders = kinds.iter().filter(|line| line["kind"] == "order");
+    let orders: Vec<[&str; 3]> = orders
+        .map(|line| ["userId", "order", "result"].map(|key| line[key].as_str().unwrap_or("-")))
+        .collect();
+    let expected = [["u4", "watch", "-"], ["u5", "application", "accepted"]];
+    assert_eq!(orders, expected, "{exported}");
     let left: Vec<_> = std::fs::read_dir(here.path().join("data"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -46,6 +46,14 @@ fn kinds(story: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// The lines of this kind.
+async fn exported(operator: &Operator, kind: &str) -> Vec<Value> {
+    let said = operator.ask("GET", "/api/v1/export", None).await;
+    let text = String::from_utf8(said.body).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines.filter(|line: &Value| line["kind"] == kind).collect()
+}
+
 async fn counted(relay: &Relay, operator: &Operator) -> (Value, usize, f64) {
     let status = operator.get("/status").await;
     let needs = status["attention"].as_array().unwrap().iter();
@@ -91,6 +99,13 @@ async fn what_is_recognized_at_last_needs_nobody_any_more() {
     );
     assert_eq!(story["timeline"][1]["callback"], one.to_string());
     assert_eq!(sink.count(), 1);
+    let of_export = exported(&operator, "callback").await;
+    let at = |id: CallbackId| {
+        let found = of_export.iter().find(|line| line["id"] == id.to_string());
+        &found.unwrap()["recognizedAt"]
+    };
+    assert_eq!(at(one), &story["timeline"][1]["at"]);
+    assert_eq!(at(two), &Value::Null);
 
     // The same by way of the dashboard.
     let mut visitor = Visitor::signed_in(&relay).await;
@@ -109,5 +124,12 @@ async fn what_is_recognized_at_last_needs_nobody_any_more() {
         .await
         .shows("Every callback named its user.");
     assert_eq!(counted(&relay, &operator).await, (json!(0), 0, 0.0));
+    let path = format!("/users/{}/hanako", merchant());
+    let watched = &operator.get(&path).await["timeline"][0];
+    let expected = json!({
+        "kind": "order", "merchantNo": merchant().as_str(), "userId": "hanako", "at": watched["at"],
+        "order": "watch", "result": null,
+    });
+    assert_eq!(exported(&operator, "order").await, [expected]);
     relay.verify_store().await;
 }

@@ -11,9 +11,11 @@ use serde_json::{Map, Value, json};
 
 use super::codec::{self, Record};
 use super::engine::Engine;
+use super::keys::{self, Tree};
+use super::orders;
 use crate::domain::{
     Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, Job, OperationalEvent,
-    QueryFailure, UserState, Verification, VerificationState, VerifyPhase,
+    Ordered, QueryFailure, Timestamp, UserState, Verification, VerificationState, VerifyPhase,
 };
 use crate::store::{QueryRecord, StoreError};
 
@@ -22,7 +24,15 @@ const PART: usize = 256;
 
 /// Writes every record; returns how many lines.
 pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreError> {
-    Ok(each::<Callback>(engine, out, callback)?
+    let callbacks = Tree::Callbacks;
+    let callbacks = lines(engine, out, (callbacks, &[]), |key, value| {
+        let callback = codec::decode(key, value)?;
+        let recognized = recognized(engine, &callback)?;
+        Ok(vec![self::callback(callback, recognized)])
+    })?;
+    let orders = lines(engine, out, (Tree::Meta, keys::ORDERS), orders)?;
+    Ok(callbacks
+        + orders
         + each::<UserState>(engine, out, user)?
         + each::<Verification>(engine, out, verification)?
         + each::<QueryRecord>(engine, out, query)?
@@ -32,29 +42,48 @@ pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreEr
         + each::<Job>(engine, out, job)?)
 }
 
+/// A line for each record of a kind.
 fn each<R: Record>(
     engine: &Engine,
     out: &mut dyn Write,
     shape: impl Fn(&[u8], R) -> Value,
 ) -> Result<u64, StoreError> {
+    lines(engine, out, (R::TREE, &[]), |key, value| {
+        Ok(vec![shape(key, codec::decode(key, value)?)])
+    })
+}
+
+/// The lines of each entry of a tree whose key begins so.
+fn lines(
+    engine: &Engine,
+    out: &mut dyn Write,
+    (tree, prefix): (Tree, &[u8]),
+    shape: impl Fn(&[u8], &[u8]) -> Result<Vec<Value>, StoreError>,
+) -> Result<u64, StoreError> {
     let failed = |error: io::Error| StoreError::Write(error.into());
-    let (mut after, mut lines) = (None::<Vec<u8>>, 0);
+    // No key is empty or a prefix alone.
+    let (mut after, mut written) = (prefix.to_vec(), 0);
     loop {
-        let part = engine.part(R::TREE, after.as_deref(), PART)?;
-        let Some((last, _)) = part.last() else {
-            return Ok(lines);
-        };
-        after = Some(last.to_vec());
+        let part = engine.part(tree, Some(&after), PART)?;
         for (key, value) in &part {
-            let line = match codec::decode::<R>(key, value) {
-                Ok(record) => shape(key, record),
-                Err(error) => json!({
-                    "kind": "damaged", "tree": R::TREE.name(), "key": hex::encode(key), "why": error.to_string(),
-                }),
+            if !key.starts_with(prefix) {
+                return Ok(written);
+            }
+            let shaped = match shape(key, value) {
+                Err(error @ StoreError::Damaged { .. }) => vec![json!({
+                    "kind": "damaged", "tree": tree.name(), "key": hex::encode(key), "why": error.to_string(),
+                })],
+                shaped => shaped?,
             };
-            writeln!(out, "{line}").map_err(failed)?;
-            lines += 1;
+            for line in shaped {
+                writeln!(out, "{line}").map_err(failed)?;
+                written += 1;
+            }
         }
+        let Some((last, _)) = part.last() else {
+            return Ok(written);
+        };
+        after = last.to_vec();
     }
 }
 
@@ -108,13 +137,36 @@ fn job(_: &[u8], job: Job) -> Value {
     })
 }
 
-fn callback(_: &[u8], callback: Callback) -> Value {
+/// When an operator had it read again, if it was kept as unrecognized until then.
+fn recognized(engine: &Engine, callback: &Callback) -> Result<Option<Timestamp>, StoreError> {
+    let Some(user) = &callback.user else {
+        return Ok(None);
+    };
+    let by_user = keys::callback_of_user(&callback.merchant, user, callback.id);
+    let noted = engine.get(Tree::CallbacksByUser, &by_user)?;
+    Ok(noted.as_deref().and_then(keys::recognized))
+}
+
+/// One for each order, oldest first.
+fn orders(key: &[u8], bytes: &[u8]) -> Result<Vec<Value>, StoreError> {
+    let (merchant, user) = owner(key.strip_prefix(keys::ORDERS).unwrap_or(key));
+    let noted = orders::all(key, bytes)?.into_iter();
+    let line = |(at, ordered): (Timestamp, Ordered)| {
+        json!({
+            "kind": "order", "merchantNo": merchant, "userId": user, "at": at.to_string(),
+            "order": ordered.what(), "result": ordered.fate(),
+        })
+    };
+    Ok(noted.map(line).collect())
+}
+
+fn callback(callback: Callback, recognized: Option<Timestamp>) -> Value {
     let arrival = callback.arrival;
     let line = json!({
         "kind": "callback", "id": callback.id.to_string(), "merchantNo": callback.merchant.to_string(),
         "userId": callback.user.map(|user| user.to_string()), "claim": callback.claim, "sign": word(callback.sign),
         "token": callback.token, "contentType": arrival.content_type, "query": arrival.query, "peer": arrival.peer,
-        "at": arrival.at.to_string(),
+        "at": arrival.at.to_string(), "recognizedAt": recognized.map(|at| at.to_string()),
     });
     with_body(line, &arrival.body)
 }

@@ -143,9 +143,18 @@ pub(super) fn batch(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
     [b"batch:".as_slice(), &user(merchant, user_id)].concat()
 }
 
+/// What the entries of [`Tree::Meta`] begin with that say what was ordered about a user.
+pub(super) const ORDERS: &[u8] = b"orders:";
+
 /// The entry of [`Tree::Meta`] that says what was ordered about the user whose keys begin so.
 pub(super) fn orders(user: &[u8]) -> Vec<u8> {
-    [b"orders:".as_slice(), user].concat()
+    [ORDERS, user].concat()
+}
+
+/// What an entry of [`Tree::CallbacksByUser`] says of when its callback was recognized, if it was not at once.
+pub(super) fn recognized(noted: &[u8]) -> Option<Timestamp> {
+    let at = noted.first_chunk::<8>()?;
+    Some(Timestamp::from_millis(u64::from_be_bytes(*at)))
 }
 
 /// Which part of [`Tree::Unsettled`] a delivery stands in.

@@ -46,11 +46,13 @@ fn entries<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [Entry], StoreError> {
 pub(super) fn of(engine: &Engine, user: &[u8]) -> Result<Vec<(Timestamp, Ordered)>, StoreError> {
     let key = keys::orders(user);
     let bytes = engine.get(Tree::Meta, &key)?;
-    let Some(bytes) = bytes.as_deref() else {
-        return Ok(Vec::new());
-    };
-    let entries = entries(&key, bytes)?;
-    entries.iter().map(|entry| parsed(&key, entry)).collect()
+    all(&key, bytes.as_deref().unwrap_or_default())
+}
+
+/// What the entry of this key says was ordered, oldest first.
+pub(super) fn all(key: &[u8], bytes: &[u8]) -> Result<Vec<(Timestamp, Ordered)>, StoreError> {
+    let entries = entries(key, bytes)?;
+    entries.iter().map(|entry| parsed(key, entry)).collect()
 }
 
 /// Notes an order.

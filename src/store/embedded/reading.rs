@@ -6,8 +6,8 @@ use super::keys::{self, Tree};
 use super::orders;
 use super::tallies;
 use crate::domain::{
-    Callback, CallbackId, Delivery, EndpointName, Event, EventId, MerchantNo, Timestamp, UserId,
-    UserState, Verification,
+    Callback, CallbackId, Delivery, EndpointName, Event, EventId, MerchantNo, UserId, UserState,
+    Verification,
 };
 use crate::store::{Pending, QueryRecord, StoreError, Story, Told};
 
@@ -56,8 +56,7 @@ pub(super) fn story(
     let mut recognized = Vec::new();
     for entry in engine.prefix(Tree::CallbacksByUser, &prefix)? {
         let (key, noted) = entry?;
-        if let (Some(id), Some(at)) = (keys::trailing_id(&key), noted.first_chunk::<8>()) {
-            let at = Timestamp::from_millis(u64::from_be_bytes(*at));
+        if let (Some(id), Some(at)) = (keys::trailing_id(&key), keys::recognized(&noted)) {
             recognized.push((CallbackId::from_bytes(id), at));
         }
     }
