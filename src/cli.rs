@@ -21,6 +21,7 @@ mod serve;
 mod status;
 mod table;
 mod tools;
+mod trial;
 mod view;
 mod watch;
 
@@ -145,7 +146,7 @@ pub fn main() -> ExitCode {
         Verb::Endpoints => operator::endpoints(args.config, &output),
         Verb::Pause { endpoint } => operator::order(args.config, &endpoint, "pause", &output),
         Verb::Resume { endpoint } => operator::order(args.config, &endpoint, "resume", &output),
-        Verb::Test { endpoint } => operator::order(args.config, &endpoint, "test", &output),
+        Verb::Test { endpoint, watch } => trial::run(args.config, &endpoint, watch, &output),
         Verb::Retry(chosen) => steer(args.config, JobKind::Retry, chosen, &output),
         Verb::Discard(chosen) => steer(args.config, JobKind::Discard, chosen, &output),
         Verb::Replay {

@@ -200,10 +200,15 @@ pub(super) enum Verb {
     },
 
     /// Send an endpoint a relay.test event
-    #[command(after_help = "Example:\n  vexora-relay test ledger")]
+    #[command(
+        after_help = "Examples:\n  vexora-relay test ledger\n  vexora-relay test ledger --watch"
+    )]
     Test {
         /// The endpoint's name
         endpoint: String,
+        /// Wait until it was taken; exit code 1 if an attempt fails or none can come
+        #[arg(long)]
+        watch: bool,
     },
 
     /// Try an abandoned delivery again, or a waiting one at once; or all of an endpoint

@@ -78,7 +78,7 @@ pub(super) fn endpoints(file: Option<PathBuf>, output: &Output) -> Result<(), Fa
     Ok(())
 }
 
-/// `pause`, `resume` and `test`.
+/// `pause` and `resume`.
 pub(super) fn order(
     file: Option<PathBuf>,
     endpoint: &str,
@@ -86,12 +86,7 @@ pub(super) fn order(
     output: &Output,
 ) -> Result<(), Failure> {
     let said = ordered(&service(file)?, &["endpoints", endpoint, order], &json!({}))?;
-    let text = if order == "test" {
-        format!("event {} is on its way to {endpoint}", word(&said, "event"))
-    } else {
-        table_of(std::iter::once(&said), output)
-    };
-    output.value(&said, &text);
+    output.value(&said, &table_of(std::iter::once(&said), output));
     Ok(())
 }
 

@@ -182,7 +182,7 @@ impl View {
 }
 
 /// What happened, in a word and a sentence.
-fn entry_text(entry: &Value) -> (&str, String, Tone) {
+pub(super) fn entry_text(entry: &Value) -> (&str, String, Tone) {
     let took = || format!("{} ms", number(entry, "tookMs"));
     let kind = text(entry, "kind");
     let mut tone = Tone::Plain;

@@ -76,6 +76,68 @@ fn endpoints_deliveries_and_replays_are_steered() {
 }
 
 #[test]
+fn a_test_that_is_held_says_so_and_nobody_waits_for_what_cannot_come() {
+    let (provider, ledger) = (Provider::start(), Downstream::start());
+    let dead = endpoint(&format!("http://{}/hooks", nobody())).replace("ledger", "dead");
+    let tables = endpoint(&ledger.url) + &dead;
+    let place = Place::with(&findable(&provider.sandbox.base_url(), &tables));
+    let mut service = Service::start(place.command(&["serve"]));
+    service.ready();
+
+    let taken = place.run(&["test", "ledger", "--watch"]).with(0);
+    assert!(
+        taken
+            .out
+            .starts_with("attempt 1 to ledger: delivered, HTTP 204"),
+        "{}",
+        taken.out
+    );
+    assert!(
+        taken.err.contains(" is on its way to ledger"),
+        "{}",
+        taken.err
+    );
+    ledger.next();
+
+    place.run(&["pause", "ledger"]).with(0);
+    let held = place.run(&["test", "ledger"]).with(0).out;
+    assert!(
+        held.contains("is held: ledger is paused by an operator, since "),
+        "{held}"
+    );
+    assert!(held.contains("`vexora-relay resume ledger`"), "{held}");
+    let waited_for = place.run(&["test", "ledger", "--watch", "--json"]).with(1);
+    assert!(
+        waited_for.err.contains("is held: ledger is paused"),
+        "{}",
+        waited_for.err
+    );
+    assert_eq!(waited_for.json()["delivery"]["state"], "waiting");
+    place.run(&["resume", "ledger"]).with(0);
+    let event = held.split(' ').nth(1).unwrap();
+    assert_eq!(ledger.next().header("webhook-id"), event);
+
+    let failed = place.run(&["test", "dead", "--watch"]).with(1);
+    assert!(
+        failed.out.starts_with("attempt 1 to dead: connect after "),
+        "{}",
+        failed.out
+    );
+    assert!(
+        failed.out.contains("; the next not before "),
+        "{}",
+        failed.out
+    );
+    for _ in 0..4 {
+        place.run(&["test", "dead", "--watch"]).with(1);
+    }
+    let held = place.run(&["test", "dead"]).with(0).out;
+    assert!(held.contains("is held: dead is down, since "), "{held}");
+    assert!(held.contains("a probe may take it, the next "), "{held}");
+    assert_eq!(service.stop(Signal::TERM), Some(0));
+}
+
+#[test]
 fn bulk_work_is_counted_agreed_to_watched_and_cancelled() {
     let (provider, ledger) = (Provider::start(), Downstream::start());
     let tables = endpoint(&ledger.url);

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{DeliveryState, Timestamp};
 
@@ -72,6 +73,82 @@ async fn five_failures_in_a_row_hold_everything_but_ever_rarer_probes() {
         assert_eq!(delivery.state, DeliveryState::Delivered { at }, "u{number}");
     }
     assert!(!health(&relay, "ledger").await.holds());
+}
+
+#[tokio::test]
+async fn a_test_says_what_holds_it_and_goes_out_when_nothing_does() {
+    let sink = Sink::start().await;
+    let relay = Setup::new()
+        .endpoint("ledger", &sink.url(), "")
+        .start()
+        .await;
+    let ask = async |what: &str| {
+        let path = format!("/endpoints/ledger/{what}");
+        relay.admin("POST", &path, &json!({})).await.1
+    };
+    let free = ask("test").await;
+    assert_eq!(
+        (&free["held"], &free["notBefore"]),
+        (&Value::Null, &Value::Null)
+    );
+    sink.answers(Reply::with_header(503, "retry-after", "60"));
+    relay.settle().await;
+    let asked = ask("test").await;
+    let until = relay.now().plus(secs(60)).to_string();
+    assert_eq!(
+        (&asked["held"], &asked["notBefore"]),
+        (&Value::Null, &json!(until))
+    );
+
+    relay.advance(secs(60));
+    let since = goes_down(&relay, &sink).await;
+    let held = ask("test").await["held"].clone();
+    assert_eq!(
+        (&held["state"], &held["pausedBy"]),
+        (&json!("down"), &Value::Null)
+    );
+    assert!(held["since"].as_str().unwrap() <= since.to_string().as_str());
+    let (_, shown) = relay.admin("GET", "/endpoints/ledger", &json!({})).await;
+    assert_eq!(held["nextProbe"], shown["nextProbe"]);
+    assert!(held["nextProbe"].as_str().unwrap() > since.to_string().as_str());
+
+    sink.answers(Reply::status(410));
+    relay.advance(secs(5));
+    relay.settle().await;
+    let gone = json!({
+        "state": "paused", "since": relay.now().to_string(), "pausedBy": "gone", "nextProbe": null,
+    });
+    assert_eq!(ask("test").await["held"], gone);
+
+    ask("resume").await;
+    sink.answers(Reply::status(204));
+    let last = ask("test").await;
+    assert_eq!(last["held"], Value::Null);
+    relay.settle().await;
+    let heard = sink.requests();
+    assert!(
+        heard
+            .iter()
+            .any(|one| one.header("webhook-id") == last["event"].as_str().unwrap())
+    );
+
+    let elsewhere = Setup::new().endpoint("other", &sink.url(), "");
+    ask("pause").await;
+    relay.result("u9", "2").await;
+    let mut relay = relay;
+    relay.reload(elsewhere);
+    let (status, refused) = relay
+        .admin("POST", "/endpoints/ledger/test", &json!({}))
+        .await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (404, &json!("no_such_endpoint"))
+    );
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("not in the configuration any more"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::api::{Answer, Failed, Parts, invalid};
 use super::auth::Operator;
 use super::{AdminParts, views};
-use crate::domain::{EndpointName, EventId};
+use crate::domain::{EndpointName, EventId, Health};
 use crate::http::problem::Problem;
 use crate::store::{EndpointTally, Refused, StoreError};
 
@@ -94,14 +94,27 @@ pub(super) async fn resume(_: Operator, parts: Parts, name: web::Path<String>) -
     Ok(HttpResponse::Ok().json(view(&parts, &one).await?))
 }
 
-pub(super) async fn test(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
-    let one = named(&parts, &name).await?;
+/// Makes a test event for an endpoint. Returns it, and how the endpoint was just before; `None`: the endpoint is not in
+/// the configuration.
+pub(super) async fn make_test(
+    parts: &AdminParts,
+    name: &EndpointName,
+) -> Result<Option<(EventId, Health)>, StoreError> {
+    let health = parts.store.health(name).await?;
     let now = parts.clock.now();
     let (event, routing) = (parts.entropy.event_id(now), parts.routing.load_full());
-    if !parts.store.test(&one.name, event, now, routing).await? {
-        return Err(no_such_endpoint());
-    }
-    Ok(HttpResponse::Accepted().json(json!({ "result": "sent", "event": event.to_string() })))
+    let made = parts.store.test(name, event, now, routing).await?;
+    Ok(made.then_some((event, health)))
+}
+
+pub(super) async fn test(_: Operator, parts: Parts, name: web::Path<String>) -> Answer {
+    let one = named(&parts, &name).await?;
+    let Some((event, health)) = make_test(&parts, &one.name).await? else {
+        let detail = "the endpoint is not in the configuration any more: what it has not heard is kept, but nothing is sent to it before it is back";
+        let (status, code) = (StatusCode::NOT_FOUND, "no_such_endpoint");
+        return Err(Failed(Problem::new(status, code, detail)));
+    };
+    Ok(HttpResponse::Accepted().json(views::tested(event, &health, parts.clock.now())))
 }
 
 fn place(path: web::Path<(String, String)>) -> Result<(EventId, EndpointName), Failed> {

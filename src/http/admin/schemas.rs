@@ -284,6 +284,18 @@ pub(super) fn all() -> Map<String, Value> {
         ("abandoned", count()),
         ("orphaned", flag()),
     ]);
+    let held = object(&[
+        ("state", words(&["down", "paused"])),
+        ("since", time()),
+        ("pausedBy", or_null(words(&["operator", "gone"]))),
+        ("nextProbe", or_null(time())),
+    ]);
+    let sent = object(&[
+        ("result", words(&["sent"])),
+        ("event", event_id()),
+        ("held", or_null(held)),
+        ("notBefore", or_null(time())),
+    ]);
     let job = object(&[
         ("id", count()),
         ("kind", words(&["replay", "retry", "discard"])),
@@ -379,10 +391,7 @@ pub(super) fn all() -> Map<String, Value> {
         ),
         ("Endpoint", endpoint),
         ("Endpoints", object(&[("endpoints", list(a("Endpoint")))])),
-        (
-            "Sent",
-            object(&[("result", words(&["sent"])), ("event", event_id())]),
-        ),
+        ("Sent", sent),
         ("Job", job),
         ("Bygone", bygone),
         ("Retention", retention),

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::domain::{
     Answer, ApplicationState, Attempt, Breaker, Callback, Delivery, DeliveryState, EndpointName,
-    Event, EventContent, FailureClass, Health, Job, MerchantNo, Ordered, Timestamp, UserId,
-    Verification, VerificationState, VerifyPhase,
+    Event, EventContent, EventId, FailureClass, Health, Job, MerchantNo, Ordered, Timestamp,
+    UserId, Verification, VerificationState, VerifyPhase,
 };
 use crate::retention::Swept;
 use crate::store::{Bygone, EndpointTally, QueryRecord, Story};
@@ -201,6 +201,33 @@ pub(super) const fn standing(health: &Health) -> (&'static str, Option<Timestamp
     }
 }
 
+/// The next probe of an endpoint that is down.
+fn next_probe(health: &Health) -> Option<String> {
+    let probe = health.breaker.closed_until();
+    let probe = probe.filter(|_| health.paused.is_none());
+    probe.map(|at| health.later(at).to_string())
+}
+
+/// A test event, and what keeps it from going out at once.
+pub(super) fn tested(event: EventId, health: &Health, now: Timestamp) -> Value {
+    let (state, since) = standing(health);
+    let held = health.holds().then(|| {
+        json!({
+            "state": state,
+            "since": since.map(|at| at.to_string()),
+            "pausedBy": health.paused.map(|pause| pause.reason.as_str()),
+            "nextProbe": next_probe(health),
+        })
+    });
+    let not_before = health.not_before.filter(|until| *until > now);
+    json!({
+        "result": "sent",
+        "event": event.to_string(),
+        "held": held,
+        "notBefore": not_before.map(|until| until.to_string()),
+    })
+}
+
 /// How an endpoint is.
 pub(super) fn endpoint(
     name: &EndpointName,
@@ -209,13 +236,12 @@ pub(super) fn endpoint(
     known: bool,
 ) -> Value {
     let (state, since) = standing(health);
-    let probe = health.breaker.closed_until().filter(|_| state == "down");
     json!({
         "name": name.as_str(),
         "state": state,
         "since": since.map(|at| at.to_string()),
         "pausedBy": health.paused.map(|pause| pause.reason.as_str()),
-        "nextProbe": probe.map(|at| at.to_string()),
+        "nextProbe": next_probe(health),
         "pending": tally.pending,
         "abandoned": tally.given_up,
         "orphaned": !known,

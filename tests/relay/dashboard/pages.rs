@@ -282,20 +282,24 @@ async fn an_endpoint_is_paused_resumed_and_tested_and_shown_as_it_is() {
     held.shows("<dt>Waiting</dt><dd>1</dd>");
     held.shows("<dt>Lag</dt><dd>held</dd>");
     visitor
+        .submits("/endpoints/ledger", "/endpoints/ledger/test", &[])
+        .await
+        .shows("A test waits: ledger is paused");
+    visitor
         .submits("/endpoints/ledger", "/endpoints/ledger/resume", &[])
         .await
         .shows("ledger is resumed");
     relay.settle().await;
-    assert_eq!(sink.count(), 2);
+    assert_eq!(sink.count(), 3);
     let test = visitor
         .submits("/endpoints/ledger", "/endpoints/ledger/test", &[])
         .await;
     test.shows("A test is on its way");
     relay.settle().await;
-    assert_eq!(sink.requests()[2].kind(), "relay.test");
+    assert_eq!(sink.requests()[3].kind(), "relay.test");
     sink.answers(Reply::status(500));
     relay.result("u3", "2").await;
-    visitor.page("/endpoints").await.shows("75.0 %");
+    visitor.page("/endpoints").await.shows("80.0 %");
     assert_eq!(visitor.get("/endpoints/nobody").await.status, 404);
 }
 

@@ -11,7 +11,7 @@ use super::layout::{Tab, page};
 use super::show::{span, tag, when};
 use super::visit::{Answer, Order, Stop, Visit};
 use crate::domain::{EndpointName, Health, Job, Timestamp};
-use crate::http::admin::endpoints::{Known, known};
+use crate::http::admin::endpoints::{Known, known, make_test};
 use crate::http::admin::views;
 use crate::metrics::Tries;
 use crate::store::Lane;
@@ -230,12 +230,19 @@ pub(super) async fn resume(order: Order, name: web::Path<String>) -> Answer {
 pub(super) async fn test(order: Order, name: web::Path<String>) -> Answer {
     let visit = order.visit;
     let name = named(&visit, &name).await?.name;
-    let parts = &visit.parts;
-    let (event, routing) = (parts.entropy.event_id(visit.now), parts.routing.load_full());
-    if !parts.store.test(&name, event, visit.now, routing).await? {
+    let Some((event, health)) = make_test(&visit.parts, &name).await? else {
         return Err(Stop::nothing_here());
-    }
-    let said =
-        format!("A test is on its way to {name}; load this page again to see how it was taken.");
+    };
+    let said = match views::standing(&health).0 {
+        "paused" => {
+            format!("A test waits: {name} is paused, and it goes out when that is resumed.")
+        }
+        "down" => format!(
+            "A test waits: {name} is down. A probe may take it, else it goes out when {name} is up again."
+        ),
+        _ => {
+            format!("A test is on its way to {name}; load this page again to see how it was taken.")
+        }
+    };
     Ok(visit.done(&format!("/events/{event}"), said))
 }
