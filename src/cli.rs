@@ -38,7 +38,7 @@ use output::Output;
 use crate::app::BuildError;
 use crate::config::settings::{Config, MerchantSettings};
 use crate::config::{self, Problems};
-use crate::domain::{JobKind, MerchantNo};
+use crate::domain::{EventId, JobKind, MerchantNo};
 use crate::store::embedded::{JournalError, MaintenanceError, OpenError};
 
 /// Where the configuration is looked for when `--config` does not say.
@@ -228,10 +228,12 @@ fn steer(
     if let (Some(event), Some(endpoint)) = (&chosen.event, &chosen.endpoint) {
         return operator::delivery(file, (event, endpoint), kind.as_str(), output);
     }
+    let Some(endpoint) = chosen.all_of else {
+        return Err(Failure::Usage(which(kind, chosen.event.as_deref())));
+    };
     let asked = jobs::Asked {
         kind,
-        // Without it, clap has asked for the other two.
-        endpoint: chosen.all_of.unwrap_or_default(),
+        endpoint,
         since: chosen.since,
         until: chosen.until,
         types: chosen.types,
@@ -241,6 +243,33 @@ fn steer(
         watch: chosen.watch,
     };
     jobs::run(file, &asked, output)
+}
+
+/// What `retry` and `discard` need to know, when they were told too little.
+fn which(kind: JobKind, given: Option<&str>) -> String {
+    let verb = kind.as_str();
+    let (given, all) = match given {
+        Some(given) if given.parse::<EventId>().is_ok() => {
+            (format!("{verb} {given}: for which endpoint?"), "NAME")
+        }
+        // Most likely the name of an endpoint.
+        Some(given) => (format!("{verb} {given}: that is no event"), given),
+        None => (format!("{verb} what?"), "NAME"),
+    };
+    let shown = if kind == JobKind::Discard {
+        "waiting"
+    } else {
+        "given_up"
+    };
+    let usual: Vec<&str> = kind
+        .usual_standings()
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    format!(
+        "{given}\n  one delivery:            vexora-relay {verb} EVENT ENDPOINT\n  all of one endpoint:     vexora-relay {verb} --endpoint {all}   (those that are {}; it counts and asks first)\n  hint: `vexora-relay deliveries --state {shown}` shows events and endpoints; `vexora-relay {verb} --help` the rest",
+        usual.join(" or ")
+    )
 }
 
 /// What to do about a store that a newer version wrote.

@@ -213,12 +213,14 @@ pub(super) enum Verb {
 
     /// Try an abandoned delivery again, or a waiting one at once; or all of an endpoint
     #[command(
+        override_usage = "vexora-relay retry [OPTIONS] <EVENT> <ENDPOINT>\n       vexora-relay retry [OPTIONS] --endpoint <NAME>",
         after_help = "Examples:\n  vexora-relay retry evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger\n  vexora-relay retry --endpoint ledger --since 1d --dry-run"
     )]
     Retry(Chosen),
 
     /// Give a delivery up, or all of an endpoint
     #[command(
+        override_usage = "vexora-relay discard [OPTIONS] <EVENT> <ENDPOINT>\n       vexora-relay discard [OPTIONS] --endpoint <NAME>",
         after_help = "Examples:\n  vexora-relay discard evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE ledger\n  vexora-relay discard --endpoint ledger --yes"
     )]
     Discard(Chosen),
@@ -237,7 +239,7 @@ pub(super) enum Verb {
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
         /// Of this type; several times for several [default: all that it subscribes to]
-        #[arg(long = "type", value_name = "TYPE")]
+        #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::ALL.map(EventKind::as_str))]
         types: Vec<String>,
         /// Standing so; several times for several [default: all]
         #[arg(long = "state", value_name = "STATE", value_parser = ["delivered", "abandoned", "missing"])]
@@ -386,7 +388,7 @@ pub(super) struct Narrowed {
 #[derive(Debug, clap::Args)]
 pub(super) struct Chosen {
     /// The event's id, as in webhook-id
-    #[arg(required_unless_present = "all_of", requires = "endpoint")]
+    // Whether there are enough of these is seen to in `steer`, which says both ways.
     pub(super) event: Option<String>,
     /// The endpoint's name
     #[arg(conflicts_with = "all_of")]
@@ -409,7 +411,7 @@ pub(super) struct Chosen {
     #[arg(long, value_name = "TIME", conflicts_with = "event")]
     pub(super) until: Option<String>,
     /// Of this type; several times for several [default: all]
-    #[arg(long = "type", value_name = "TYPE", conflicts_with = "event")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::ALL.map(EventKind::as_str), conflicts_with = "event")]
     pub(super) types: Vec<String>,
     /// Say how many it would be, and do nothing
     #[arg(long, conflicts_with = "event")]

@@ -152,6 +152,108 @@ fn wrong_usage_ends_with_2_and_nothing_on_stdout() {
 }
 
 #[test]
+fn a_word_that_is_none_is_named_with_those_that_are() {
+    let nowhere = Place::with("");
+    let kinds = "kyc.pending, kyc.under_review, kyc.approved, ";
+    let stands = "waiting, held, delivering, delivered, abandoned, given_up, discarded]";
+    for (args, flag, given, allowed) in [
+        (&["events"][..], "--type", "kyc.bogus", kinds),
+        (
+            &["replay", "ledger", "--since", "1h"],
+            "--type",
+            "kyc.bogus",
+            kinds,
+        ),
+        (
+            &["replay", "ledger", "--since", "1h"],
+            "--state",
+            "lost",
+            "delivered, abandoned, missing]",
+        ),
+        (
+            &["retry", "--endpoint", "ledger"],
+            "--type",
+            "kyc.bogus",
+            kinds,
+        ),
+        (
+            &["retry", "--endpoint", "ledger"],
+            "--state",
+            "lost",
+            "abandoned, waiting]",
+        ),
+        (
+            &["discard", "--endpoint", "ledger"],
+            "--type",
+            "kyc.bogus",
+            kinds,
+        ),
+        (
+            &["callbacks"],
+            "--state",
+            "lost",
+            "accepted, unrecognized, valid, invalid, missing]",
+        ),
+        (&["deliveries"], "--state", "lost", stands),
+        (&["watched"], "--state", "lost", "stuck]"),
+    ] {
+        let args = [args, &[flag, given]].concat();
+        let ended = nowhere.run(&args).with(2);
+        assert_eq!(ended.out, "", "{args:?}");
+        for part in [
+            &format!("'{given}' for '{flag}"),
+            "[possible values: ",
+            allowed,
+        ] {
+            assert!(ended.err.contains(part), "{args:?}: {part}:\n{}", ended.err);
+        }
+    }
+}
+
+#[test]
+fn retry_and_discard_say_both_ways_when_they_are_told_too_little() {
+    let nowhere = Place::with("");
+    let ways = |verb: &str, name: &str| {
+        [
+            format!("vexora-relay {verb} EVENT ENDPOINT\n"),
+            format!("vexora-relay {verb} --endpoint {name} "),
+        ]
+    };
+    let event = "evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE";
+    for (verb, usual) in [("retry", "abandoned"), ("discard", "waiting")] {
+        for (more, begins, name) in [
+            (&[][..], "what?", "NAME"),
+            (&["--since", "1d"], "what?", "NAME"),
+            (
+                &[event],
+                "evt_01KAJ3ZC0T9Y6Q1N7B5M2X8RWE: for which endpoint?",
+                "NAME",
+            ),
+            (&["ledger"], "ledger: that is no event", "ledger"),
+        ] {
+            let args = [&[verb], more].concat();
+            let ended = nowhere.run(&args).with(2);
+            assert_eq!(ended.out, "");
+            let begins = format!("error: {verb} {begins}\n");
+            assert!(ended.err.starts_with(&begins), "{}", ended.err);
+            for way in ways(verb, name) {
+                assert!(ended.err.contains(&way), "{way}: {}", ended.err);
+            }
+            assert!(
+                ended.err.contains(&format!("(those that are {usual};")),
+                "{}",
+                ended.err
+            );
+        }
+        let help = nowhere.run(&[verb, "--help"]).with(0).out;
+        assert!(
+            help.contains(&format!("{verb} [OPTIONS] --endpoint <NAME>\n")),
+            "{help}"
+        );
+    }
+}
+
+#[test]
 fn a_completion_script_knows_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(program().args(["completions", shell])).with(0).out;

@@ -275,7 +275,18 @@ async fn what_a_list_does_not_take_is_refused_by_name() {
     let operator = Operator::of(&relay);
     for (path, named) in [
         ("/callbacks?stat=unrecognized", "`stat`"),
-        ("/callbacks?state=lost", "state: expected one of accepted"),
+        (
+            "/callbacks?state=lost",
+            "state: there is no `lost` here; expected one of accepted, unrecognized, valid, invalid, missing",
+        ),
+        (
+            "/callbacks?state=%E3%83%A4%3C%22lo+st",
+            "state: there is no `lost` here; expected",
+        ),
+        (
+            "/deliveries?state=lost",
+            "state: there is no `lost` here; expected one of waiting, ",
+        ),
         ("/callbacks?limit=0", "limit"),
         ("/callbacks?limit=501", "limit"),
         ("/callbacks?limit=1&limit=2", "limit: given twice"),
@@ -285,10 +296,16 @@ async fn what_a_list_does_not_take_is_refused_by_name() {
         ("/callbacks?until=1950-01-01T00:00:00Z", "until"),
         ("/callbacks?cursor=%21", "cursor"),
         ("/callbacks?cursor=ZXNvbWV0aGluZw", "cursor"),
-        ("/events?type=kyc.lost", "type"),
+        (
+            "/events?type=kyc.approved&type=kyc.lost",
+            "type: there is no `kyc.lost` here; expected one of kyc.pending, kyc.under_review, kyc.approved, ",
+        ),
         ("/deliveries?endpoint=BAD", "endpoint"),
         ("/deliveries?type=kyc.approved", "`type`"),
-        ("/watched?state=waiting", "state"),
+        (
+            "/watched?state=waiting",
+            "state: there is no `waiting` here; expected one of stuck",
+        ),
         ("/status?verbose=1", "takes none"),
         ("/jobs/x", "path"),
         ("/callbacks/x", "id"),
@@ -304,6 +321,29 @@ async fn what_a_list_does_not_take_is_refused_by_name() {
             problem["detail"].as_str().unwrap().contains(named),
             "{path}: {problem}"
         );
+    }
+    for (job, body, named) in [
+        (
+            "replay",
+            json!({"since": "2020-01-01T00:00:00Z", "types": ["kyc.approved", "kyc.lost"]}),
+            "types: there is no `kyc.lost` here; expected one of kyc.pending, ",
+        ),
+        (
+            "replay",
+            json!({"since": "2020-01-01T00:00:00Z", "states": ["waiting"]}),
+            "states: there is no `waiting` here; expected one of delivered, abandoned, missing",
+        ),
+        (
+            "retry",
+            json!({"states": ["delivered"]}),
+            "states: there is no `delivered` here; expected one of abandoned, waiting",
+        ),
+    ] {
+        let path = format!("/api/v1/endpoints/good/{job}");
+        let said = operator.ask("POST", &path, Some(&body)).await;
+        assert_eq!(said.status, 400, "{job} {body}");
+        let detail = said.json()["detail"].clone();
+        assert_eq!(detail.as_str().unwrap().find(named), Some(0), "{detail}");
     }
     // An offset whose plus sign nobody escaped.
     operator

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::api::{Answer, Failed, Parts, body, invalid};
 use super::auth::Operator;
 use super::endpoints::{named, no_such_endpoint};
-use super::query::time;
+use super::query::{one_of, time};
 use super::views;
 use crate::domain::{EndpointName, EventKind, InvalidId, JobKind, JobOrder, Standing, Timestamp};
 use crate::http::problem::Problem;
@@ -25,17 +25,6 @@ struct JobBody {
     states: Vec<String>,
     #[serde(default)]
     dry_run: bool,
-}
-
-fn names<T>(
-    what: &str,
-    names: &[String],
-    of: impl Fn(&str) -> Option<T>,
-    expected: &'static str,
-) -> Result<Vec<T>, Failed> {
-    let named = names.iter().map(|name| of(name));
-    let all: Option<Vec<T>> = named.collect();
-    all.ok_or_else(|| invalid(what, &InvalidId(expected)))
 }
 
 /// The order that a body describes.
@@ -54,26 +43,17 @@ fn described(
         (None, JobKind::Retry | JobKind::Discard) => Timestamp::from_millis(0),
     };
     let until = asked.until.as_deref();
-    let states = |name: &str| {
-        let standing = Standing::from_name(name)?;
-        kind.standings().contains(&standing).then_some(standing)
-    };
-    let expected = match kind {
-        JobKind::Replay => "a list of delivered, abandoned, missing",
-        JobKind::Retry | JobKind::Discard => "a list of abandoned, waiting",
-    };
+    let types = asked.types.iter();
+    let types = types.map(|name| one_of("types", name, &EventKind::ALL, EventKind::as_str));
+    let states = asked.states.iter();
+    let states = states.map(|name| one_of("states", name, kind.standings(), Standing::as_str));
     Ok(JobOrder {
         kind,
         endpoint,
         since,
         until: until.map_or(Ok(now), |text| time("until", text))?,
-        types: names(
-            "types",
-            &asked.types,
-            EventKind::from_name,
-            "a list of event types such as kyc.approved",
-        )?,
-        states: names("states", &asked.states, states, expected)?,
+        types: types.collect::<Result<_, _>>()?,
+        states: states.collect::<Result<_, _>>()?,
     })
 }
 

@@ -106,19 +106,16 @@ impl Query {
         let taken = routes::of(request).map_or(&[][..], |operation| operation.query);
         for (at, (name, _)) in pairs.iter().enumerate() {
             let Some(param) = taken.iter().find(|param| param.name == name) else {
-                // Shown only as far as it could be a name at all.
-                let shown: String = name
-                    .chars()
-                    .filter(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(*letter))
-                    .take(32)
-                    .collect();
                 let names: Vec<&str> = taken.iter().map(|param| param.name).collect();
                 let takes = if names.is_empty() {
                     "this takes none".to_owned()
                 } else {
                     format!("this takes {}", names.join(", "))
                 };
-                return Err(wrong(format!("unknown query parameter `{shown}`; {takes}")));
+                return Err(wrong(format!(
+                    "unknown query parameter `{}`; {takes}",
+                    named(name)
+                )));
             };
             let earlier = pairs.iter().take(at).any(|(other, _)| other == name);
             if earlier && !param.repeats {
@@ -168,13 +165,7 @@ impl Query {
     ) -> Result<Vec<T>, Failed> {
         let given = self.0.iter().filter(|(other, _)| other == name);
         given
-            .map(|(_, text)| {
-                let found = all.iter().copied().find(|one| word(*one) == text);
-                found.ok_or_else(|| {
-                    let words: Vec<&str> = all.iter().copied().map(word).collect();
-                    wrong(format!("{name}: expected one of {}", words.join(", ")))
-                })
-            })
+            .map(|(_, text)| one_of(name, text, all, word))
             .collect()
     }
 
@@ -203,6 +194,31 @@ impl Query {
             cursor: self.parsed("cursor")?,
         })
     }
+}
+
+/// What somebody named, shown only as far as it could be a name of ours at all.
+fn named(text: &str) -> String {
+    let letters = text
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(*letter));
+    letters.take(32).collect()
+}
+
+/// The one that this word means; if it is no word of these, which they are.
+pub(super) fn one_of<T: Copy>(
+    what: &str,
+    text: &str,
+    all: &[T],
+    word: impl Fn(T) -> &'static str,
+) -> Result<T, Failed> {
+    let found = all.iter().copied().find(|one| word(*one) == text);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = all.iter().map(|one| word(*one)).collect();
+        let (none, words) = (named(text), words.join(", "));
+        wrong(format!(
+            "{what}: there is no `{none}` here; expected one of {words}"
+        ))
+    })
 }
 
 /// A time in RFC 3339.
