@@ -4,6 +4,7 @@
 //! door. Stopping: unready, stop accepting, stop claiming, let attempts end, flush, done.
 
 mod build;
+mod changes;
 mod heartbeat;
 mod reload;
 mod sampling;
@@ -31,6 +32,7 @@ use crate::store::embedded::OpenReport;
 use crate::store::{Store, StoreError};
 use crate::verify::Applications;
 use crate::worker::{self, Beats};
+pub use changes::Changes;
 pub use reload::Reloaded;
 use reload::Reloading;
 use stages::Stages;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::build::{BuildError, applicants, receive_settings};
+use super::changes::Changes;
 use super::stages::Stages;
-use crate::config::settings::{Config, EndpointSettings};
+use crate::config::settings::Config;
 use crate::domain::Routing;
 use crate::http::{BindError, Edge};
 use crate::outbound::PublicRoots;
@@ -19,10 +20,10 @@ use crate::verify::Applications;
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
-    /// Endpoints that were not there before.
-    pub added: Vec<String>,
-    /// Endpoints that are there no more; what they have not heard is kept.
-    pub removed: Vec<String>,
+    /// What changed about endpoints. What those that are gone have not heard is kept.
+    pub endpoints: Changes,
+    /// What changed about merchants.
+    pub merchants: Changes,
     /// Keys that have changed and do not count before the next start.
     pub at_next_start: Vec<&'static str>,
 }
@@ -63,21 +64,15 @@ impl Reloading {
         self.routing.store(Arc::new(config.routing()));
         self.retention.set(config.store.retention);
         let reloaded = Reloaded {
-            added: missing_in(&config.endpoints, &self.config.endpoints),
-            removed: missing_in(&self.config.endpoints, &config.endpoints),
+            endpoints: Changes::of_endpoints(&self.config.endpoints, &config.endpoints),
+            merchants: Changes::of_merchants(&self.config.merchants, &config.merchants),
             at_next_start: at_next_start(&self.config, config),
         };
         // What needs a new start is compared with what this process was started with.
         self.config.endpoints.clone_from(&config.endpoints);
+        self.config.merchants.clone_from(&config.merchants);
         Ok(reloaded)
     }
-}
-
-fn missing_in(some: &[EndpointSettings], others: &[EndpointSettings]) -> Vec<String> {
-    let missing = some
-        .iter()
-        .filter(|one| others.iter().all(|other| other.name != one.name));
-    missing.map(|one| one.name.to_string()).collect()
 }
 
 fn at_next_start(started: &Config, now: &Config) -> Vec<&'static str> {

@@ -1,6 +1,7 @@
 //! `serve`: the relay as a service.
 
 mod manager;
+mod reloading;
 mod sockets;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ use super::output::{Output, counted};
 use super::{Failure, load, service_runtime};
 use crate::app::{App, Deps, Running, Workers};
 use crate::clock::{OsEntropy, SystemClock};
-use crate::config;
 use crate::config::settings::{Config, Listen};
 use crate::store::embedded::OpenReport;
 
@@ -58,7 +58,7 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
             () = running.failed() => break "a listener's end",
             _ = hangup.recv() => {
                 manager.reloading();
-                match reload(file, &mut running, logging) {
+                match reloading::reload(file, &mut running, logging).await {
                     Ok(endpoints) => manager.reloaded(endpoints, &beats).await,
                     Err(why) => manager.not_reloaded(why, &beats).await,
                 }
@@ -72,61 +72,6 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
     running.stop().await?;
     tracing::info!("stopped");
     if failed { Err(Failure::Said) } else { Ok(()) }
-}
-
-/// Reads the file again and goes over to what it says; whatever is wrong with it is said, and nothing has changed.
-/// Returns how many endpoints there are now, or in a few words why everything is as it was.
-fn reload(file: &Path, running: &mut Running, logging: &Logging) -> Result<usize, String> {
-    let config = match config::load(file) {
-        Ok(config) => config,
-        Err(problems) => {
-            running.not_reloaded();
-            for problem in problems.iter() {
-                tracing::error!(%problem, "not reloaded: {problem}");
-            }
-            tracing::error!(
-                problems = problems.len(),
-                "not reloaded: {} has {}; everything goes on as it was",
-                file.display(),
-                counted(problems.len(), "problem")
-            );
-            return Err(format!(
-                "{}, see the log",
-                counted(problems.len(), "problem")
-            ));
-        }
-    };
-    let reloaded = match running.reload(&config) {
-        Ok(reloaded) => reloaded,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "not reloaded: {error}; everything goes on as it was"
-            );
-            return Err(error.to_string());
-        }
-    };
-    if let Err(error) = logging.reload(&config.log) {
-        tracing::error!(?error, "the log level could not be changed");
-    }
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    for key in &reloaded.at_next_start {
-        tracing::warn!(key, "{key} has changed and counts from the next start on");
-    }
-    tracing::info!(
-        config = %file.display(),
-        merchants = config.merchants.len(),
-        endpoints = config.endpoints.len(),
-        added = reloaded.added.join(","),
-        removed = reloaded.removed.join(","),
-        at_next_start = reloaded.at_next_start.join(","),
-        "reloaded: {}, {}",
-        counted(config.merchants.len(), "merchant"),
-        counted(config.endpoints.len(), "endpoint"),
-    );
-    Ok(config.endpoints.len())
 }
 
 /// One line that a person can act on.

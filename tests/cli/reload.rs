@@ -102,18 +102,37 @@ fn an_endpoint_comes_goes_and_returns_to_what_was_kept_for_it() {
         (&said["endpoints"], &said["added"]),
         (&2.into(), &"second".into())
     );
+    let message = "reloaded: 1 merchant, 2 endpoints; endpoints added: second";
+    assert_eq!(said["message"], message);
     relay.result("taro");
     assert_eq!(told_of(&ledger.next()), "taro");
     assert_eq!(told_of(&second.next()), "taro");
 
     // Nobody is there to hear of hana when the second is taken out of the file.
     let nowhere = format!("http://{}/hooks", super::kit::nobody());
-    relay.reload(&(endpoint(&ledger.url) + &named("second", &nowhere)));
+    let said = relay.reload(&(endpoint(&ledger.url) + &named("second", &nowhere)));
+    assert_eq!(said["changed"], "second (url)");
+    assert!(!said.to_string().contains(&nowhere), "{said}");
     relay.result("hana");
     assert_eq!(told_of(&ledger.next()), "hana");
     relay.said("delivery to second failed");
     let said = relay.reload(&endpoint(&ledger.url));
     assert_eq!(said["removed"], "second");
+    let kept = relay.said("endpoint second is gone from the configuration; ");
+    assert_eq!(
+        (
+            &kept["level"],
+            &kept["endpoint"],
+            &kept["pending"],
+            &kept["abandoned"]
+        ),
+        (&"WARN".into(), &"second".into(), &1.into(), &0.into())
+    );
+    let what_to_do = "deliveries kept for it: 1 waiting. Put it back and what waits goes out, or give up what is kept by `vexora-relay discard --endpoint second`";
+    assert!(
+        kept["message"].as_str().unwrap().ends_with(what_to_do),
+        "{kept}"
+    );
     let status = relay.status();
     assert_eq!(status["orphaned"], serde_json::json!(["second"]));
     assert_eq!(status["pending"]["deliveries"]["second"], 1);
@@ -141,6 +160,73 @@ fn a_secret_rotates_without_a_gap() {
     relay.result("after");
     let after = ledger.next();
     assert!(signed_with(OTHER_SECRET, &after) && !signed_with(WEBHOOK_SECRET, &after));
+}
+
+#[test]
+fn the_log_names_what_came_went_and_changed_and_no_secret() {
+    let ledger = Downstream::start();
+    let all = |names: &mut dyn Iterator<Item = usize>| -> String {
+        let names = names.map(|number| named(&format!("e{number:02}"), &ledger.url));
+        names.collect()
+    };
+    let mut relay = Relay::start(&all(&mut (0..3)));
+    let said = relay.reload(&all(&mut (0..3)));
+    assert_eq!(said["message"], "reloaded: 1 merchant, 3 endpoints");
+    for field in [
+        "added",
+        "changed",
+        "removed",
+        "merchants_added",
+        "merchants_changed",
+        "merchants_removed",
+    ] {
+        assert_eq!(said[field], "", "{field}");
+    }
+
+    // In the file in the other order, and twenty-two more.
+    let said = relay.reload(&all(&mut (0..25).rev()));
+    let added: Vec<String> = (3..23).map(|number| format!("e{number:02}")).collect();
+    assert_eq!(said["added"], added.join(",") + " and 2 more");
+
+    let tables = all(&mut (1..25)).replace(WEBHOOK_SECRET, OTHER_SECRET)
+        + "[[merchant]]\nmerchant_no = \"2027749636\"\napp_secret = \"another-app-secret\"\n"
+        + "callback_token = \"a-token-of-the-merchant\"\n"
+        + "[delivery]\ntimeout = \"7s\"\n";
+    let text = config(&relay.provider.sandbox.base_url(), &tables);
+    relay.write(&text.replace("\"s3cr3t\"", "\"s3cr3t-too\""));
+    relay.place.run(&["reload"]).with(0);
+    let said = relay.said("reloaded: ");
+    let message = said["message"].as_str().unwrap();
+    let beginning = "reloaded: 2 merchants, 24 endpoints; \
+                     merchants added: 2027749636; changed: 1027749636 (app_secret); \
+                     endpoints changed: e01 (secret timeout), e02 (secret timeout), ";
+    assert!(message.starts_with(beginning), "{message}");
+    let end = ", e20 (secret timeout) and 4 more; removed: e00";
+    assert!(message.ends_with(end), "{message}");
+
+    let said = relay.reload(
+        &(all(&mut (1..25)).replace(WEBHOOK_SECRET, OTHER_SECRET)
+            + "[delivery]\ntimeout = \"7s\"\n"),
+    );
+    assert_eq!(
+        said["message"],
+        "reloaded: 1 merchant, 24 endpoints; merchants changed: 1027749636 (app_secret); removed: 2027749636"
+    );
+    assert_eq!(relay.service.stop(Signal::TERM), Some(0));
+    let log = relay.service.said.join("\n");
+    for secret in [
+        OTHER_SECRET,
+        "another-app-secret",
+        "a-token-of",
+        "s3cr3t",
+        &ledger.url,
+    ] {
+        assert!(!log.contains(secret), "{secret}");
+    }
+    assert!(
+        !log.contains("is gone from the configuration"),
+        "nothing was kept for it"
+    );
 }
 
 #[test]
