@@ -9,6 +9,8 @@
     reason = "tests, and the helpers of tests"
 )]
 
+#[path = "store_contract/fanout.rs"]
+mod fanout;
 #[path = "store_contract/holding.rs"]
 mod holding;
 #[path = "store_contract/lanes.rs"]
@@ -19,6 +21,10 @@ mod pages;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::fanout::{
+    a_result_for_very_many_reaches_who_is_up_at_once_and_everybody_soon,
+    a_users_results_keep_their_order_where_their_deliveries_come_later,
+};
 use self::holding::{
     a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
     an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
@@ -1280,6 +1286,8 @@ macro_rules! store {
                 a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
                 an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
                 nothing_goes_out_before_the_time_an_endpoint_asked_for,
+                a_result_for_very_many_reaches_who_is_up_at_once_and_everybody_soon,
+                a_users_results_keep_their_order_where_their_deliveries_come_later,
                 an_operator_can_retry_and_discard,
                 settled_work_goes_by_age_and_what_is_not_settled_stays,
                 behind_a_backlog_fresh_results_get_their_turn,

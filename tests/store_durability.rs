@@ -12,6 +12,8 @@
 
 #[path = "durable/mod.rs"]
 mod durable;
+#[path = "store_durability/fanout.rs"]
+mod fanout;
 #[path = "store_durability/unsynced.rs"]
 mod unsynced;
 

@@ -16,6 +16,7 @@ mod commit;
 mod delivering;
 mod engine;
 mod export;
+mod fanout;
 mod images;
 mod jobs;
 mod journal;

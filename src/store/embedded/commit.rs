@@ -5,14 +5,16 @@
 //! error and leaves nothing behind; the next one tries again. A group that is in the journal counts: should sled fail
 //! to take it, everything after is refused until sled was made again from the journal.
 //!
-//! Two things are an exception, and a group of nothing else is written and not synced: claims, and successes of which
-//! nothing else comes (`settling`). A killed process leaves them behind all the same. A power cut takes back a lease and
-//! the count of one attempt, as if the claim had never been made; and a success, after which the same webhook goes out
-//! again under the same id, as if the cut had come between the receiver's answer and the record. Whatever is synced
+//! Three things are an exception, and a group of nothing else is written and not synced: claims, successes of which
+//! nothing else comes (`settling`), and parts of fan-outs (`fanout`). A killed process leaves them behind all the same. A
+//! power cut takes back a lease and the count of one attempt, as if the claim had never been made; a success, after which
+//! the same webhook goes out again under the same id, as if the cut had come between the receiver's answer and the
+//! record; and a part, which is then worked off again. Whatever is synced
 //! later carries them along, so nothing that follows from them is ever there without them; and they are synced within
 //! [`UNSYNCED`](super::unsynced::UNSYNCED) though nothing follows.
 
-use std::collections::HashSet;
+mod fanning;
+
 use std::io;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use self::fanning::Pause;
 use super::checkpoint::{CheckpointError, ImageReport};
 use super::engine::{Changes, Engine, Strictly};
 use super::images::Images;
@@ -74,6 +77,8 @@ struct Loop {
     /// sled lacks a group that the journal has.
     broken: Option<Broken>,
     drain: Option<std::thread::JoinHandle<()>>,
+    /// Fan-outs wait.
+    pause: Option<Pause>,
 }
 
 impl Loop {
@@ -91,6 +96,7 @@ impl Loop {
             checkpoint_at: Instant::now(),
             broken: None,
             drain: None,
+            pause: None,
         }
     }
 
@@ -149,12 +155,15 @@ impl Loop {
         self.end_drain();
     }
 
-    /// The next message. While none comes, what is not synced is synced when that is due.
+    /// The next message, after a part of what is to be fanned out. While none comes, the rest of that is worked off, and
+    /// what is not synced is synced when that is due.
     fn next(&mut self, waiting: &mut Waiting) -> Option<Message> {
-        while let Some(due) = self.unsynced.due() {
+        self.fan_out();
+        while let Some(due) = self.due() {
             match waiting.next_until(due) {
                 Poll::Ready(message) => return message,
-                Poll::Pending => self.sync_loose(),
+                Poll::Pending if self.unsynced.is_overdue() => self.sync_loose(),
+                Poll::Pending => self.fan_out(),
             }
         }
         waiting.next()
@@ -218,9 +227,10 @@ impl Loop {
                     Some(false) => self.parts.metrics.unsynced(),
                     None => {}
                 }
-                for lane in rings.into_iter().collect::<HashSet<_>>() {
-                    self.parts.signals.ring(&lane);
+                if synced.is_some() {
+                    self.end_pause();
                 }
+                self.ring(rings);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(error) => {

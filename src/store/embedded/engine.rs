@@ -27,6 +27,7 @@ pub(super) use self::draining::Strictly;
 pub(super) use self::walk::Walk;
 use self::walk::is_empty;
 use super::blocks::Blocks;
+use super::fanout::Known;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::layout;
@@ -89,6 +90,8 @@ pub(super) struct Engine {
     trouble: Mutex<Option<io::Error>>,
     /// How many need every group synced: images.
     strict: AtomicUsize,
+    /// What is known of fan-outs under way.
+    pub(super) fan_out: Known,
     /// Of the records in it.
     schema: u32,
     lock: File,
@@ -124,6 +127,7 @@ impl Engine {
             rung: Condvar::new(),
             trouble: Mutex::default(),
             strict: AtomicUsize::new(0),
+            fan_out: Known::default(),
             schema: SCHEMA,
             lock,
         };
@@ -165,6 +169,7 @@ impl Engine {
         self.open.store(Some(Arc::new(Open::new(db, sled)?)));
         let sequence = self.stored_sequence()?;
         *self.change() = Recent::at(sequence);
+        self.fan_out.forget();
         Ok(())
     }
 
@@ -315,6 +320,7 @@ impl Engine {
 
     /// A panic inside sled is an error here.
     fn caught(&self, changes: Changes) -> io::Result<Vec<Step>> {
+        self.fan_out.note(&changes);
         std::panic::catch_unwind(AssertUnwindSafe(|| self.steps(changes)))
             .unwrap_or_else(|_panic| Err(io::Error::other("sled panicked")))
     }

@@ -11,11 +11,13 @@ use serde_json::{Map, Value, json};
 
 use super::codec::{self, Record};
 use super::engine::Engine;
+use super::fanout::Part;
 use super::keys::{self, Tree};
 use super::orders;
 use crate::domain::{
-    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, Job, OperationalEvent,
-    Ordered, QueryFailure, Timestamp, UserState, Verification, VerificationState, VerifyPhase,
+    Answer, Attempt, Callback, Delivery, DeliveryState, Event, EventContent, EventId, Job,
+    OperationalEvent, Ordered, QueryFailure, Timestamp, UserState, Verification, VerificationState,
+    VerifyPhase,
 };
 use crate::store::{QueryRecord, StoreError};
 
@@ -37,6 +39,7 @@ pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreEr
         + each::<Verification>(engine, out, verification)?
         + each::<QueryRecord>(engine, out, query)?
         + each::<Event>(engine, out, event)?
+        + each::<Part>(engine, out, fan_out)?
         + each::<Delivery>(engine, out, delivery)?
         + each::<Attempt>(engine, out, attempt)?
         + each::<Job>(engine, out, job)?)
@@ -263,6 +266,16 @@ fn event(_: &[u8], event: Event) -> Value {
     json!({"kind": "event", "id": event.id.to_string(), "at": event.at.to_string(), "type": kind, "data": data})
 }
 
+/// Walked over before the deliveries: what becomes one meanwhile is in both, and none is in neither.
+fn fan_out(key: &[u8], part: Part) -> Value {
+    let event = key.first_chunk::<16>().copied().map(EventId::from_bytes);
+    let endpoints = part.targets.iter();
+    let endpoints = endpoints.map(|target| target.endpoint.to_string());
+    json!({
+        "kind": "fan_out", "event": event.map(|id| id.to_string()), "endpoints": endpoints.collect::<Vec<_>>(),
+    })
+}
+
 fn delivery(_: &[u8], delivery: Delivery) -> Value {
     let (state, at, reason) = match delivery.state {
         DeliveryState::Waiting { due } => ("waiting", due, None),
@@ -279,10 +292,7 @@ fn delivery(_: &[u8], delivery: Delivery) -> Value {
 }
 
 fn attempt(key: &[u8], attempt: Attempt) -> Value {
-    let event = key
-        .first_chunk::<16>()
-        .copied()
-        .map(crate::domain::EventId::from_bytes);
+    let event = key.first_chunk::<16>().copied().map(EventId::from_bytes);
     let endpoint = key.get(16..key.len().saturating_sub(5)).unwrap_or_default();
     let line = json!({
         "kind": "attempt", "event": event.map(|id| id.to_string()), "endpoint": String::from_utf8_lossy(endpoint),

@@ -3,6 +3,7 @@
 
 use super::codec::{self, Record};
 use super::engine::Engine;
+use super::fanout;
 use super::keys::{self, Tree};
 use super::operating;
 use super::publishing;
@@ -205,6 +206,10 @@ pub(super) fn advance(
             continue;
         };
         match (job.order.kind, delivery) {
+            // It is told of it anyway, in its turn.
+            (JobKind::Replay, None) if fanout::is_to_come(txn, event.id, &job.order.endpoint)? => {
+                continue;
+            }
             (JobKind::Replay, delivery) => {
                 again(txn, &job.order, &event, delivery, now, routing)?;
             }

@@ -70,6 +70,8 @@ trees! {
     Unsettled = 16, "unsettled";
     /// time merchant user -> nothing; verifications that are stuck, by since when
     Stuck = 17, "stuck";
+    /// event-id part -> endpoints whose delivery of it is still to be made
+    FanOut = 18, "fan_out";
 }
 
 /// Entries whose lease somebody holds, before those that wait.
@@ -293,6 +295,10 @@ pub(super) fn verify_due_is_leased(key: &[u8]) -> bool {
 
 pub(super) fn delivery(event: EventId, endpoint: &EndpointName) -> Vec<u8> {
     [&event.to_bytes(), endpoint.as_str().as_bytes()].concat()
+}
+
+pub(super) fn fan_out(event: EventId, part: u32) -> Vec<u8> {
+    [&event.to_bytes()[..], &part.to_be_bytes()].concat()
 }
 
 /// What every key of this endpoint begins with, in the trees sorted by endpoint.

@@ -66,6 +66,7 @@ impl Tree {
             | Self::Attempts
             | Self::Jobs
             | Self::Unsettled
+            | Self::FanOut
             | Self::Stuck => 4096,
             Self::Meta
             | Self::CallbacksByUser

@@ -1,6 +1,7 @@
 //! Making events: the event, its deliveries and their places in line, in the transaction of whatever caused them.
 
 use super::codec::damaged;
+use super::fanout;
 use super::keys::{self, Tree};
 use super::tallies;
 use super::txn::Txn;
@@ -10,44 +11,53 @@ use crate::domain::{
 };
 use crate::store::{Lane, StoreError};
 
-/// Stores an event and a delivery for each endpoint that is to hear of it.
+/// Stores an event and a delivery for each endpoint that is to hear of it; where there are very many, a few of the
+/// deliveries, and who else is to get one.
 pub(super) fn publish(
     txn: &mut Txn<'_>,
     event: Event,
     routing: &Routing,
 ) -> Result<(), StoreError> {
-    let (line, sequence) = match &event.content {
-        EventContent::Result(result) => {
-            let key = keys::event_of_user(&result.merchant, &result.user, result.sequence);
-            txn.put_raw(Tree::EventsByUser, key, event.id.to_bytes().to_vec());
-            (
-                Some((result.merchant.clone(), result.user.clone())),
-                result.sequence,
-            )
-        }
-        EventContent::Operational(_) => (None, 0),
-    };
-    for route in routing.targets(&event) {
-        let delivery = Delivery {
-            endpoint: route.endpoint.clone(),
-            event: event.id,
-            line: line.clone().filter(|_| route.ordered),
-            sequence,
-            created: event.at,
-            since: event.at,
-            attempts: 0,
-            spent: 0,
-            replay: false,
-            last_failure: None,
-            state: DeliveryState::Waiting { due: event.at },
-        };
+    let targets = routing.targets(&event).collect();
+    let (now, later) = fanout::divided(txn, &event, targets)?;
+    if let EventContent::Result(result) = &event.content {
+        let key = keys::event_of_user(&result.merchant, &result.user, result.sequence);
+        txn.put_raw(Tree::EventsByUser, key, event.id.to_bytes().to_vec());
+    }
+    for route in now {
+        let delivery = fresh(&event, route.endpoint.clone(), route.ordered);
         enqueue_fresh(txn, delivery)?;
     }
+    fanout::defer(txn, event.id, &later)?;
     txn.put(event.id.to_bytes().to_vec(), event)
 }
 
-/// Like [`enqueue`] for a delivery of an event that was not there before.
-fn enqueue_fresh(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
+/// A first delivery of an event, whenever it is made.
+pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Delivery {
+    let (line, sequence) = match &event.content {
+        EventContent::Result(result) => {
+            let line = ordered.then(|| (result.merchant.clone(), result.user.clone()));
+            (line, result.sequence)
+        }
+        EventContent::Operational(_) => (None, 0),
+    };
+    Delivery {
+        endpoint,
+        event: event.id,
+        line,
+        sequence,
+        created: event.at,
+        since: event.at,
+        attempts: 0,
+        spent: 0,
+        replay: false,
+        last_failure: None,
+        state: DeliveryState::Waiting { due: event.at },
+    }
+}
+
+/// Like [`enqueue`] for a delivery that was not there before.
+pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
     // Nobody is before the first that is ever told of a user.
     let is_first = delivery.sequence <= 1 || is_oldest(txn, &delivery)?;
     join(txn, &delivery, is_first)?;

@@ -6,6 +6,7 @@ mod callback;
 mod delivery;
 mod endpoint;
 mod event;
+mod fanout;
 mod job;
 mod numbers;
 mod verification;

@@ -6,6 +6,7 @@
 //! sync, the receiver hears the same `webhook-id` again, as it may whenever we end between its answer and our record.
 
 use super::codec::damaged;
+use super::fanout;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::tallies;
@@ -207,6 +208,10 @@ fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
     );
     let line = keys::line_prefix(endpoint, merchant, user);
     let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
+        // The newer result may be on its way to this line.
+        if fanout::is_under_way(txn, merchant, user, settled.sequence)? {
+            txn.require_sync();
+        }
         return Ok(());
     };
     // The newer result is on its way from here: after a power cut nobody may think that the older one is still to go.

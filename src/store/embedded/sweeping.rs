@@ -131,12 +131,15 @@ pub(super) fn remove(
     Ok(gone)
 }
 
-/// The deliveries of an event, if it is settled: each was told, or given up, before then.
+/// The deliveries of an event, if it is settled: each was made, and told, or given up, before then.
 fn settled(
     txn: &Txn<'_>,
     event: EventId,
     before: Timestamp,
 ) -> Result<Option<Vec<Delivery>>, StoreError> {
+    if !txn.first(Tree::FanOut, &event.to_bytes(), 1)?.is_empty() {
+        return Ok(None);
+    }
     let entries = txn.first(Tree::Deliveries, &event.to_bytes(), usize::MAX)?;
     let mut deliveries = Vec::with_capacity(entries.len());
     for (key, bytes) in entries {

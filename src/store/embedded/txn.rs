@@ -52,6 +52,11 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// What is overlaid.
+    pub(super) const fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
     /// The group is to be synced before anybody is answered.
     pub(super) const fn require_sync(&mut self) {
         self.must_sync = true;
@@ -190,7 +195,8 @@ impl<'a> Txn<'a> {
         merged(stored, changed, limit, std::cmp::Ordering::Greater)
     }
 
-    fn changes(&self, tree: Tree) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+    /// What the group changes in a tree, as far as it goes.
+    pub(super) fn changes(&self, tree: Tree) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
         static NOTHING: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         self.overlay.get(&tree).unwrap_or(&NOTHING)
     }

@@ -14,6 +14,7 @@ use crate::domain::{
 };
 use crate::store::QueryRecord;
 use crate::store::embedded::codec::{self, Record};
+use crate::store::embedded::fanout::{Part, Target};
 
 fn survives<R: Record + Clone + PartialEq + Debug>(record: R) -> Result<(), TestCaseError> {
     let bytes = codec::encode(b"key", record.clone()).expect("encodes");
@@ -236,6 +237,12 @@ proptest! {
     }
 
     #[test]
+    fn a_part_of_a_fan_out_survives(targets in proptest::collection::vec((endpoint(), any::<bool>()), 0..70)) {
+        let target = |(endpoint, ordered)| Target { endpoint, ordered };
+        survives(Part { targets: targets.into_iter().map(target).collect() })?;
+    }
+
+    #[test]
     fn an_attempt_survives(
         number: u32, at in time(), took in took(), failure in proptest::option::of(class()),
         status in proptest::option::of(any::<u16>()), retry_after in proptest::option::of(0u64..1 << 50),
@@ -277,6 +284,7 @@ proptest! {
         let _any = codec::decode::<QueryRecord>(b"", &bytes);
         let _any = codec::decode::<Event>(b"", &bytes);
         let _any = codec::decode::<Delivery>(b"", &bytes);
+        let _any = codec::decode::<Part>(b"", &bytes);
         let _any = codec::decode::<Attempt>(b"", &bytes);
         let _any = codec::decode::<Health>(b"", &bytes);
     }

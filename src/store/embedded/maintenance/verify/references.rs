@@ -8,6 +8,7 @@ use crate::domain::{
 };
 use crate::store::embedded::codec::{self, Record};
 use crate::store::embedded::engine::Engine;
+use crate::store::embedded::fanout::Part;
 use crate::store::embedded::keys::{self, Tree};
 use crate::store::embedded::tallies::{self, Recount};
 use crate::store::{QueryRecord, StoreError};
@@ -62,6 +63,10 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
             wanted.push((Tree::DeliveryDue, place));
         }
         wanted
+    });
+    each::<Part>(engine, report, |_, key| {
+        let event = key.first_chunk::<16>().map(|id| id.to_vec());
+        event.map(|id| (Tree::Events, id)).into_iter().collect()
     });
     each::<Attempt>(engine, report, |_, key| {
         let delivery = key.len().checked_sub(5).and_then(|end| key.get(..end));

@@ -1,0 +1,242 @@
+//! Fan-outs a transaction at a time: what is made at once, what is written down, and what becomes of that in which order.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod beside;
+
+use std::fs::File;
+
+use super::*;
+use crate::domain::{
+    Delivery, EventFilter, ResultEvent, Routing, Source, Status, Timestamp, Verdict,
+};
+use crate::store::embedded::engine::Engine;
+use crate::store::embedded::operating;
+use crate::store::embedded::txn::Room;
+
+const ROOM: Room = Room {
+    free: u64::MAX,
+    min_free: 0,
+};
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_millis(1_760_000_000_000 + secs * 1000)
+}
+
+fn endpoint(number: usize) -> EndpointName {
+    format!("e-{number:03}").parse().unwrap()
+}
+
+fn user(name: &str) -> (MerchantNo, UserId) {
+    ("1027749636".parse().unwrap(), name.parse().unwrap())
+}
+
+/// So many endpoints that hear every result in order.
+fn routing(numbers: impl Iterator<Item = usize>) -> Routing {
+    let routes = numbers.map(|number| Route {
+        endpoint: endpoint(number),
+        events: EventFilter::parse(&["kyc.*"]).unwrap(),
+        merchants: vec![],
+        ordered: true,
+    });
+    Routing::new(routes.collect())
+}
+
+fn result(name: &str, sequence: u64, made: Timestamp) -> Event {
+    let (merchant, user) = user(name);
+    let content = EventContent::Result(ResultEvent {
+        merchant,
+        user,
+        verdict: Verdict::new(Status::parse("2").unwrap(), None),
+        sequence,
+        source: Source::Callback,
+    });
+    let id = EventId::new(made, u128::from(sequence));
+    let at = at(100 + sequence);
+    Event { id, at, content }
+}
+
+/// A store without its commit loop: the test is the loop.
+struct Scene {
+    engine: Engine,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sled = directory.path().join("sled");
+        let db = sled::Config::new().path(&sled).open().unwrap();
+        let lock = File::create(directory.path().join("lock")).unwrap();
+        let engine = Engine::new(db, &sled, directory.path(), lock).unwrap();
+        Self {
+            engine,
+            _directory: directory,
+        }
+    }
+
+    /// With so many endpoints paused.
+    fn with_held(numbers: std::ops::Range<usize>) -> Self {
+        let scene = Self::new();
+        for number in numbers {
+            scene.run(|txn| operating::pause(txn, &endpoint(number), at(0)));
+        }
+        scene
+    }
+
+    /// One group.
+    fn run<R>(&self, use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError>) -> R {
+        let mut txn = Txn::new(&self.engine, ROOM);
+        let done = use_case(&mut txn).unwrap();
+        let (changes, _) = txn.finish();
+        self.engine
+            .apply(changes, self.engine.sequence() + 1)
+            .unwrap();
+        done
+    }
+
+    fn publish(&self, event: &Event, routing: &Routing) {
+        self.run(|txn| publishing::publish(txn, event.clone(), routing));
+    }
+
+    fn work(&self) -> bool {
+        self.run(work)
+    }
+
+    /// Who has a delivery of an event, by number.
+    fn told(&self, event: &Event) -> Vec<usize> {
+        let deliveries = self.deliveries(event).into_iter();
+        let name = |one: Delivery| one.endpoint.as_str()[2..].parse().unwrap();
+        deliveries.map(name).collect()
+    }
+
+    fn deliveries(&self, event: &Event) -> Vec<Delivery> {
+        let id = event.id.to_bytes();
+        let entries = self.engine.prefix(Tree::Deliveries, &id).unwrap();
+        let decode = |entry: Result<(sled::IVec, sled::IVec), StoreError>| {
+            let (key, bytes) = entry.unwrap();
+            codec::decode(&key, &bytes).unwrap()
+        };
+        entries.map(decode).collect()
+    }
+
+    /// Keys of what is left.
+    fn parts(&self) -> Vec<Vec<u8>> {
+        let entries = self.engine.prefix(Tree::FanOut, &[]).unwrap();
+        entries.map(|entry| entry.unwrap().0.to_vec()).collect()
+    }
+}
+
+#[test]
+fn who_is_up_has_a_delivery_at_once_and_the_others_soon_after_the_very_same() {
+    let scene = Scene::with_held(0..99);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..100));
+    assert_eq!(scene.told(&event), [99], "the last of the file");
+    assert_eq!(scene.parts().len(), 2);
+    assert!(scene.work());
+    assert_eq!(scene.told(&event).len(), 65, "a part and no more");
+    assert!(scene.work());
+    assert_eq!(scene.told(&event), (0..100).collect::<Vec<_>>());
+    for delivery in scene.deliveries(&event) {
+        let expected = publishing::fresh(&event, delivery.endpoint.clone(), true);
+        assert_eq!(delivery, expected);
+        let place = keys::delivery_due(&delivery.endpoint, false, event.at, event.id);
+        assert!(
+            scene
+                .engine
+                .get(Tree::DeliveryDue, &place)
+                .unwrap()
+                .is_some()
+        );
+    }
+    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    assert!(scene.engine.fan_out.is_any(), "nobody has looked yet");
+    assert!(!scene.work());
+    assert!(!scene.engine.fan_out.is_any());
+}
+
+#[test]
+fn few_targets_are_all_told_at_once_and_of_many_that_are_up_the_first() {
+    let scene = Scene::with_held(0..10);
+    let few = result("taro", 1, at(0));
+    scene.publish(&few, &routing(0..DIRECT));
+    assert_eq!(scene.told(&few), (0..32).collect::<Vec<_>>(), "held or not");
+    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    let many = result("hanako", 1, at(1));
+    scene.publish(&many, &routing(0..100));
+    assert_eq!(scene.told(&many), (10..42).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_endpoint_counts_as_it_is_now_also_within_a_group() {
+    let scene = Scene::with_held(0..40);
+    let all = routing(0..40);
+    let told = |number: usize| {
+        let event = result(&format!("user-{number}"), 1, at(number as u64));
+        scene.publish(&event, &all);
+        scene.told(&event)
+    };
+    assert_eq!(told(1), Vec::<usize>::new());
+    scene.run(|txn| operating::resume(txn, &endpoint(7), at(2)));
+    assert_eq!(told(2), [7]);
+    scene.run(|txn| operating::pause(txn, &endpoint(7), at(3)));
+    assert_eq!(told(3), Vec::<usize>::new());
+    let event = result("taro", 1, at(4));
+    scene.run(|txn| {
+        operating::resume(txn, &endpoint(8), at(4))?;
+        publishing::publish(txn, event.clone(), &all)
+    });
+    assert_eq!(scene.told(&event), [8]);
+    // A group that was not written says nothing of anybody.
+    let mut dropped = Txn::new(&scene.engine, ROOM);
+    operating::resume(&mut dropped, &endpoint(9), at(5)).unwrap();
+    let lost = result("lost", 1, at(5));
+    publishing::publish(&mut dropped, lost, &all).unwrap();
+    drop(dropped);
+    assert_eq!(told(6), [8]);
+}
+
+/// The clock goes back, so that the newer result's parts come first by their keys.
+#[test]
+fn a_users_results_keep_their_order_at_every_endpoint_whatever_the_clock_does() {
+    for (first, second, as_one_group) in [(0, 50, false), (50, 0, false), (50, 0, true)] {
+        let scene = Scene::with_held(0..80);
+        let events = [
+            result("taro", 1, at(first)),
+            result("taro", 2, at(second)),
+            result("taro", 3, at(25)),
+        ];
+        // The second concerns few, and one of them is up.
+        let targets = [routing(0..100), routing(40..90), routing(0..100)];
+        let publish = |txn: &mut Txn<'_>, range: std::ops::Range<usize>| {
+            let mut both = events[range.clone()].iter().zip(&targets[range]);
+            both.try_for_each(|(event, to)| publishing::publish(txn, event.clone(), to))
+        };
+        if as_one_group {
+            scene.run(|txn| publish(txn, 0..3));
+        } else {
+            (0..3).for_each(|number| scene.run(|txn| publish(txn, number..number + 1)));
+        }
+        assert_eq!(scene.told(&events[0]), (80..100).collect::<Vec<_>>());
+        assert_eq!(scene.told(&events[1]), Vec::<usize>::new());
+        assert_eq!(scene.told(&events[2]), Vec::<usize>::new());
+        while scene.work() {
+            let told = events.each_ref().map(|event| scene.told(event));
+            for number in told[1].iter().chain(&told[2]) {
+                assert!(told[0].contains(number), "{number} misses the first");
+            }
+            for number in told[2].iter().filter(|number| (40..90).contains(*number)) {
+                assert!(told[1].contains(number), "{number} misses the second");
+            }
+        }
+        assert_eq!(scene.told(&events[2]).len(), 100);
+        for number in 0..100 {
+            let due = keys::delivery_due_prefix(&endpoint(number), false);
+            let queued = scene.engine.prefix(Tree::DeliveryDue, &due).unwrap();
+            let queued: Vec<_> = queued.map(|entry| entry.unwrap().0).collect();
+            assert_eq!(queued.len(), 1, "the first of each line");
+            assert_eq!(keys::trailing_id(&queued[0]), Some(events[0].id.to_bytes()));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What goes on beside a fan-out: attempts, damage, operators, retention, `verify-store`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::domain::{DeliveryPolicy, DeliveryState, Jitter, JobKind, JobOrder, Outcome, Schedule};
+use crate::store::embedded::codec::Record;
+use crate::store::embedded::migrating::OURS;
+use crate::store::embedded::{
+    EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, delivering, jobs, opening,
+    settling, sweeping, tallies, verify_store,
+};
+use crate::store::{AttemptReport, Bygone};
+
+impl Scene {
+    fn put<R: Record>(&self, key: &[u8], record: R) {
+        self.run(|txn| txn.put(key.to_vec(), record));
+    }
+
+    fn damage(&self, tree: Tree, key: &[u8]) {
+        self.run(|txn| {
+            txn.put_raw(tree, key.to_vec(), b"\xffnonsense".to_vec());
+            Ok(())
+        });
+    }
+}
+
+fn heard(at: Timestamp) -> AttemptReport {
+    AttemptReport {
+        began: at,
+        took: Duration::from_millis(5),
+        outcome: Outcome {
+            failure: None,
+            status: Some(204),
+            ..Outcome::interrupted()
+        },
+        now: at,
+        draw: 0.0,
+        fresh: EventId::new(at, 1),
+        fresh_too: EventId::new(at, 2),
+        policy: DeliveryPolicy {
+            retry: Schedule::new(vec![Duration::from_secs(5)]).unwrap(),
+            jitter: Jitter::NONE,
+            give_up_after: Duration::from_secs(3600),
+        },
+        routing: Arc::new(Routing::default()),
+    }
+}
+
+/// A success that a power cut takes back is told again: not after the newer result, which no line shows yet.
+#[test]
+fn a_success_is_synced_if_a_newer_result_is_on_its_way() {
+    for (name, newer) in [("taro", true), ("hanako", false)] {
+        let scene = Scene::new();
+        let first = result("taro", 1, at(0));
+        scene.publish(&first, &routing(0..1));
+        let now = at(200);
+        let claim = |txn: &mut Txn<'_>| {
+            delivering::claim(txn, &endpoint(0), now, Duration::from_secs(30), 1)
+        };
+        let claim = scene.run(claim).remove(0);
+        let many = (1..99).chain([0]);
+        scene.publish(
+            &result(name, if newer { 2 } else { 1 }, at(1)),
+            &routing(many),
+        );
+        let mut txn = Txn::new(&scene.engine, ROOM);
+        settling::record(&mut txn, &claim, &heard(now)).unwrap();
+        assert_eq!(txn.must_sync(), newer, "{name}");
+    }
+}
+
+#[test]
+fn what_is_damaged_stops_nobody_else_and_stays() {
+    let scene = Scene::with_held(0..200);
+    let all = routing(0..200);
+    let [one, other, third] = [1, 2, 3].map(|n| result(&format!("user-{n}"), 1, at(n)));
+    for event in [&one, &other, &third] {
+        scene.publish(event, &all);
+    }
+    let [broken, orphan] = [keys::fan_out(one.id, 1), keys::fan_out(other.id, 0)];
+    scene.damage(Tree::FanOut, &broken);
+    scene.damage(Tree::Events, &other.id.to_bytes());
+    scene.damage(Tree::Endpoints, endpoint(3).as_str().as_bytes());
+    // A newer result of the first user, behind what cannot be worked off.
+    let newer = result("user-1", 2, at(4));
+    scene.publish(&newer, &all);
+    let turns = (0..100).take_while(|_| scene.work()).count();
+    assert!(turns < 40, "no spinning");
+    assert_eq!(scene.told(&one).len(), 200 - 64 - 1);
+    assert_eq!(scene.told(&third).len(), 199);
+    assert_eq!(scene.told(&newer).len(), 199);
+    assert_eq!(scene.told(&other), Vec::<usize>::new());
+    let left = scene.parts();
+    assert!(left.contains(&broken) && left.contains(&orphan));
+    assert_eq!(
+        left.len(),
+        2 + 4 + 2,
+        "with the endpoint whose record is damaged"
+    );
+    // Mended, and opened again.
+    scene.put(endpoint(3).as_str().as_bytes(), Health::default());
+    scene.put(&other.id.to_bytes(), other.clone());
+    scene.engine.fan_out.forget();
+    while scene.work() {}
+    assert_eq!(scene.told(&other).len(), 200);
+    assert_eq!(scene.told(&third).len(), 200);
+    assert_eq!(scene.parts(), [broken]);
+}
+
+#[test]
+fn what_an_operator_has_had_told_meanwhile_is_left_as_it_is() {
+    let scene = Scene::with_held(0..100);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..100));
+    let state = DeliveryState::Delivered { at: at(150) };
+    let told = Delivery {
+        state,
+        ..publishing::fresh(&event, endpoint(5), true)
+    };
+    scene.run(|txn| tallies::put_delivery(txn, None, told.clone()));
+    while scene.work() {}
+    assert_eq!(scene.told(&event).len(), 100);
+    assert!(scene.deliveries(&event).contains(&told));
+}
+
+#[test]
+fn a_replay_leaves_alone_what_is_to_come() {
+    let scene = Scene::with_held(0..100);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..100));
+    let replay = |number| {
+        let routing = routing(0..200);
+        let order = JobOrder {
+            kind: JobKind::Replay,
+            endpoint: endpoint(number),
+            since: at(0),
+            until: at(1000),
+            types: vec![],
+            states: vec![],
+        };
+        let job = scene.run(|txn| jobs::begin(txn, order, 1, at(300)));
+        let part = jobs::look(&scene.engine, job.id, 10, &routing);
+        let part = part.unwrap().unwrap();
+        let job = scene.run(|txn| jobs::advance(txn, &part, at(301), &routing));
+        job.unwrap().done
+    };
+    assert_eq!(replay(50), 0, "in its turn");
+    assert_eq!(replay(150), 1, "it came later, and is in no part");
+    assert_eq!(scene.told(&event), [150]);
+    while scene.work() {}
+    assert_eq!(scene.told(&event).len(), 101);
+    assert!(
+        scene
+            .deliveries(&event)
+            .iter()
+            .all(|one| one.replay == (one.endpoint == endpoint(150)))
+    );
+}
+
+#[test]
+fn an_event_that_is_still_fanned_out_does_not_go_by_its_age() {
+    let scene = Scene::with_held(0..100);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..100));
+    let old = vec![(Tree::Events, event.id.to_bytes().to_vec())];
+    let sweep = |before| scene.run(|txn| sweeping::remove(txn, &old, before));
+    assert_eq!(sweep(at(9000)), Bygone::default());
+    while scene.work() {}
+    assert_eq!(sweep(at(9000)), Bygone::default(), "they wait");
+    for number in 0..100 {
+        scene.run(|txn| operating::discard(txn, event.id, &endpoint(number), at(400)).map(|_| ()));
+    }
+    let gone = sweep(at(9000));
+    assert_eq!((gone.events, gone.deliveries), (1, 100));
+}
+
+#[test]
+fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = EmbeddedSettings::at(directory.path().to_owned(), 0);
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+    let tuning = JournalSettings::default();
+    let opened = opening::open(&settings, tuning, &machine, at(0), OURS);
+    let mut opened = opened.unwrap();
+    let (event, orphan) = (result("taro", 1, at(0)), result("hanako", 1, at(1)));
+    let mut txn = Txn::new(&opened.engine, ROOM);
+    publishing::publish(&mut txn, event.clone(), &routing(0..200)).unwrap();
+    publishing::publish(&mut txn, orphan.clone(), &routing(0..40)).unwrap();
+    txn.delete(Tree::Events, orphan.id.to_bytes().to_vec());
+    txn.put_raw(Tree::FanOut, keys::fan_out(event.id, 1), vec![1, 0xff]);
+    let (changes, _) = txn.finish();
+    let sequence = opened.journal.append(&changes).unwrap();
+    opened.engine.apply(changes, sequence).unwrap();
+    drop(opened);
+    let findings = verify_store(&settings).unwrap().findings;
+    let of_parts = |finding: &&Finding| finding.place == Tree::FanOut.name();
+    let of_parts: Vec<_> = findings.iter().filter(of_parts).collect();
+    assert_eq!(of_parts.len(), 2, "{findings:?}");
+    assert!(
+        of_parts[0]
+            .what
+            .contains(&hex::encode(keys::fan_out(event.id, 1)))
+    );
+    assert!(of_parts[1].what.contains("has no entry in events"));
+}
