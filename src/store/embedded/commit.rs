@@ -13,16 +13,15 @@
 //! later carries them along, so nothing that follows from them is ever there without them; and they are synced within
 //! [`UNSYNCED`](super::unsynced::UNSYNCED) though nothing follows.
 
-mod fanning;
+mod between;
 
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::fanning::Pause;
+use self::between::Turns;
 use super::checkpoint::{CheckpointError, ImageReport};
 use super::engine::{Changes, Engine, Strictly};
 use super::images::Images;
@@ -77,8 +76,7 @@ struct Loop {
     /// sled lacks a group that the journal has.
     broken: Option<Broken>,
     drain: Option<std::thread::JoinHandle<()>>,
-    /// Fan-outs wait.
-    pause: Option<Pause>,
+    turns: Turns,
 }
 
 impl Loop {
@@ -96,7 +94,7 @@ impl Loop {
             checkpoint_at: Instant::now(),
             broken: None,
             drain: None,
-            pause: None,
+            turns: Turns::default(),
         }
     }
 
@@ -153,30 +151,6 @@ impl Loop {
         // Every handle is gone without a close; everything acknowledged is durable already.
         self.end_checkpoint();
         self.end_drain();
-    }
-
-    /// The next message, after a part of what is to be fanned out. While none comes, the rest of that is worked off, and
-    /// what is not synced is synced when that is due.
-    fn next(&mut self, waiting: &mut Waiting) -> Option<Message> {
-        self.fan_out();
-        while let Some(due) = self.due() {
-            match waiting.next_until(due) {
-                Poll::Ready(message) => return message,
-                Poll::Pending if self.unsynced.is_overdue() => self.sync_loose(),
-                Poll::Pending => self.fan_out(),
-            }
-        }
-        waiting.next()
-    }
-
-    fn sync_loose(&mut self) {
-        let Err(error) = self.settle() else {
-            self.unsynced = Unsynced::default();
-            return;
-        };
-        self.parts.metrics.failed();
-        tracing::error!(%error, "what was recorded a moment ago could not be synced; trying again. Should the power fail before that, deliveries are made again under the same ids");
-        self.unsynced = self.unsynced.failed();
     }
 
     /// Syncs what is written and not synced.

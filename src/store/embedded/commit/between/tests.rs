@@ -1,0 +1,128 @@
+//! Who goes first between two groups: parts, or what waits.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::domain::{
+    Event, EventContent, EventFilter, EventId, OperationalEvent, Route, Routing, Timestamp,
+};
+use crate::store::Signals;
+use crate::store::embedded::commit::Parts;
+use crate::store::embedded::images::Images;
+use crate::store::embedded::keys::Tree;
+use crate::store::embedded::migrating::OURS;
+use crate::store::embedded::queue::Committer;
+use crate::store::embedded::{
+    EmbeddedSettings, JournalSettings, Machine, ThisMachine, opening, publishing,
+};
+
+/// 32 of 200 are told at once, and 64 at a time.
+const PARTS: usize = 3;
+
+const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
+
+fn news() -> (Event, Routing) {
+    let routes = (0..200).map(|number| Route {
+        endpoint: format!("e-{number}").parse().unwrap(),
+        events: EventFilter::parse(&["relay.*"]).unwrap(),
+        merchants: vec![],
+        ordered: true,
+    });
+    let address = "https://example.com".to_owned();
+    let news = OperationalEvent::ProviderDown {
+        address,
+        since: NOW,
+    };
+    let event = Event {
+        id: EventId::new(NOW, 1),
+        at: NOW,
+        content: EventContent::Operational(news),
+    };
+    (event, Routing::new(routes.collect()))
+}
+
+/// A loop with parts left, that nobody runs, and a message that waits for it.
+fn with_parts(directory: &Path) -> (Loop, Committer, Waiting) {
+    let settings = EmbeddedSettings::at(directory.to_owned(), 0);
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+    let tuning = JournalSettings::default();
+    let mut opened = opening::open(&settings, tuning, &machine, NOW, OURS).unwrap();
+    let room = Room {
+        free: u64::MAX,
+        min_free: 0,
+    };
+    let mut txn = Txn::new(&opened.engine, room);
+    let (event, routing) = news();
+    publishing::publish(&mut txn, event, &routing).unwrap();
+    let (changes, _) = txn.finish();
+    let sequence = opened.journal.append(&changes).unwrap();
+    opened.engine.apply(changes, sequence).unwrap();
+    let engine = Arc::new(opened.engine);
+    let work = Loop::new(Parts {
+        engine: Arc::clone(&engine),
+        journal: opened.journal,
+        images: Arc::new(Images::new(engine, Arc::clone(&machine))),
+        machine,
+        signals: Arc::new(Signals::default()),
+        min_free: 0,
+        cache: settings.cache,
+        metrics: Arc::default(),
+    });
+    let (committer, waiting) = Committer::new();
+    assert!(committer.submit(|_| Ok(())).now_or_never().is_none());
+    (work, committer, waiting)
+}
+
+fn left(work: &Loop) -> usize {
+    let parts = work.parts.engine.prefix(Tree::FanOut, &[]).unwrap();
+    parts.count()
+}
+
+#[test]
+fn whoever_waits_goes_first_and_parts_leave_a_breath_after_a_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut work, _committer, mut waiting) = with_parts(directory.path());
+    let before = Instant::now();
+    assert!(work.next(&mut waiting).is_some());
+    assert_eq!(left(&work), PARTS);
+    assert!(work.part_due() >= before + BREATH);
+}
+
+#[test]
+fn parts_that_pile_up_get_as_much_time_as_the_group_before() {
+    // How long the group took that has just ended; one part goes in any case.
+    for group in [Duration::ZERO, Duration::from_secs(60)] {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut work, _committer, mut waiting) = with_parts(directory.path());
+        let now = Instant::now();
+        work.turns.left_since = Some(now.checked_sub(PILED_UP).unwrap());
+        work.turns.began = Some(now.checked_sub(group).unwrap());
+        assert!(work.next(&mut waiting).is_some());
+        let left = left(&work);
+        assert!(left < PARTS);
+        assert!(group.is_zero() || left == 0, "{left} left");
+    }
+}
+
+#[test]
+fn nothing_is_due_where_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut work, committer, mut waiting) = with_parts(directory.path());
+    drop(committer);
+    assert!(work.next(&mut waiting).is_some());
+    while work.is_any_left() {
+        work.turns.from = None;
+        work.fan_out();
+    }
+    assert_eq!(left(&work), 0);
+    assert!(work.turns.left_since.is_none());
+    work.sync_loose();
+    assert_eq!(work.due(), None);
+    // Nobody is left to send anything.
+    assert!(work.next(&mut waiting).is_none());
+}
