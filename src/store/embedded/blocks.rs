@@ -10,17 +10,18 @@
 //! Promise: an entry that does not change is seen at every moment, also while it moves from one block to another, and
 //! also by who comes after a process that was killed meanwhile. One thread writes.
 
+mod extent;
 mod walking;
 
 use std::io;
 use std::iter::Peekable;
 use std::ops::{Bound, Range};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use sled::IVec;
 
-use self::walking::Walk;
+use self::extent::Extent;
+use self::walking::{Bounds, Walk};
 use super::engine::as_io;
 
 /// What a block begins with.
@@ -40,8 +41,8 @@ pub(super) struct Blocks {
     tree: sled::Tree,
     /// Bytes beyond which a block is divided.
     size: usize,
-    /// Nothing is in it. Of most queues this is so most of the time, and to know it saves asking sled.
-    is_empty: AtomicBool,
+    /// How far its keys reach; `None` while nothing is in it.
+    extent: RwLock<Option<Extent>>,
     /// Held for writing while entries move from one block to another.
     moving: RwLock<()>,
     /// Changes until the process is as good as killed.
@@ -58,12 +59,12 @@ impl Blocks {
         let blocks = Self {
             tree,
             size,
-            is_empty: AtomicBool::new(false),
+            extent: RwLock::default(),
             moving: RwLock::default(),
             #[cfg(test)]
             left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
-        blocks.look_whether_empty()?;
+        blocks.look_how_far()?;
         Ok(blocks)
     }
 
@@ -72,7 +73,7 @@ impl Blocks {
     /// # Errors
     /// What sled said, or a block that is none.
     pub(super) fn get(&self, key: &[u8]) -> io::Result<Option<IVec>> {
-        if self.is_empty() {
+        if !self.may_hold((Bound::Included(key), Bound::Included(key))) {
             return Ok(None);
         }
         let _still = self.still();
@@ -100,9 +101,9 @@ impl Blocks {
         is_backward: bool,
     ) -> io::Result<Walk<'a>> {
         let still = self.still();
-        let is_empty = self.is_empty();
+        let is_over = !self.may_hold((start, end));
         let first = match start {
-            Bound::Included(key) | Bound::Excluded(key) if !is_empty && !is_backward => {
+            Bound::Included(key) | Bound::Excluded(key) if !is_over && !is_backward => {
                 self.block_of(key)?
             }
             _ => None,
@@ -124,7 +125,7 @@ impl Blocks {
             left: Vec::new(),
             bounds: (start, end),
             is_backward,
-            is_over: is_empty,
+            is_over,
         })
     }
 
@@ -134,28 +135,46 @@ impl Blocks {
     /// What sled said, or a block that is none; some of the changes may be made.
     pub(super) fn write<'c>(&self, changes: impl Iterator<Item = Change<'c>>) -> io::Result<()> {
         let mut changes = changes.peekable();
-        if changes.peek().is_some() {
-            // First: nobody may take it for empty who no longer finds the changes elsewhere.
-            self.is_empty.store(false, Ordering::Release);
-        }
         while let Some((key, _)) = changes.peek() {
             let (fence, block) = self.block_of(key)?.unwrap_or_default();
             let above = (Bound::Excluded(fence.as_ref()), Bound::Unbounded);
             let next = self.tree.range::<&[u8], _>(above).keys().next();
             let next = next.transpose().map_err(as_io)?;
             let entries = merged(&block, next.as_deref(), &mut changes)?;
+            // First: nobody may miss there what is no longer found elsewhere.
+            self.reach(&entries.all);
             self.put(&fence, &entries, next.is_none())?;
         }
-        self.look_whether_empty()
+        self.look_how_far()
     }
 
-    fn is_empty(&self) -> bool {
-        self.is_empty.load(Ordering::Acquire)
+    /// Whether anything may be within bounds; if not, nothing is.
+    fn may_hold(&self, bounds: Bounds<'_>) -> bool {
+        let extent = self.extent.read().unwrap_or_else(PoisonError::into_inner);
+        extent.as_ref().is_some_and(|extent| extent.meets(&bounds))
     }
 
-    fn look_whether_empty(&self) -> io::Result<()> {
-        let first = self.tree.iter().next().transpose().map_err(as_io)?;
-        self.is_empty.store(first.is_none(), Ordering::Release);
+    /// Entries are to come that may lie farther out than all before.
+    fn reach(&self, entries: &[Entry<'_>]) {
+        let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else {
+            return;
+        };
+        let mut extent = self.extent.write().unwrap_or_else(PoisonError::into_inner);
+        let before = extent.take();
+        *extent = Some(Extent::of(first, last).with(before));
+    }
+
+    /// Finds the first key and the last.
+    fn look_how_far(&self) -> io::Result<()> {
+        let ends = [self.tree.iter().next(), self.tree.iter().next_back()];
+        let found = match ends {
+            [Some(first), Some(last)] => {
+                let ((_, first), (_, last)) = (first.map_err(as_io)?, last.map_err(as_io)?);
+                Some(Extent::of_blocks(&first, &last))
+            }
+            _ => None,
+        };
+        *self.extent.write().unwrap_or_else(PoisonError::into_inner) = found;
         Ok(())
     }
 

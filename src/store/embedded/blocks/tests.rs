@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
@@ -100,7 +101,14 @@ fn check(blocks: &Blocks, model: &Model, within: (&[u8], &[u8])) {
         let found = blocks.get(key).unwrap().map(|value| value.to_vec());
         assert_eq!(found.as_ref(), model.get(key));
     }
-    assert_eq!(blocks.is_empty(), model.is_empty());
+    let ends = model.keys().next().zip(model.keys().next_back());
+    let extent = blocks.extent.read().unwrap();
+    let extent = extent.as_ref();
+    assert_eq!(
+        extent.map(|extent| (extent.first.to_vec(), extent.last.clone().unwrap().to_vec())),
+        ends.map(|(first, last)| (first.clone(), last.clone())),
+        "exact once it is written, so that as little as can be is asked of sled"
+    );
 }
 
 proptest! {

@@ -9,16 +9,16 @@ use sled::IVec;
 use super::{Place, next_place, part, places, slice};
 use crate::store::embedded::engine::as_io;
 
-type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Where an entry lies relative to bounds.
-enum Position {
+pub(super) enum Position {
     Before,
     Within,
     Behind,
 }
 
-fn position(key: &[u8], (start, end): &Bounds<'_>) -> Position {
+pub(super) fn position(key: &[u8], (start, end): &Bounds<'_>) -> Position {
     let is_before = match start {
         Bound::Included(start) => key < *start,
         Bound::Excluded(start) => key <= *start,
