@@ -28,6 +28,7 @@ pub(super) use self::walk::Walk;
 use self::walk::is_empty;
 use super::blocks::Blocks;
 use super::fanout::Known;
+use super::gaps::Gaps;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::layout;
@@ -246,11 +247,23 @@ impl Engine {
         }
         let open = self.open().map_err(StoreError::Read)?;
         let recent = self.recent();
-        let blocks = open.tree(tree).map_err(StoreError::Read)?;
-        let stored = blocks.walk((start, end), is_backward);
-        let stored = stored.map_err(StoreError::Read)?;
-        let stored = stored.map(|entry| entry.map_err(StoreError::Read));
-        recent.overlaid(tree, (start, end), stored, limit, is_backward)
+        let from = match start {
+            Bound::Included(from) if !is_backward && limit > 0 && Gaps::are_kept(tree) => from,
+            _ => return beneath(&open, &recent, tree, (start, end), limit, is_backward),
+        };
+        let behind = recent.gaps().behind(tree, from).map(<[u8]>::to_vec);
+        let start = Bound::Included(behind.as_deref().unwrap_or(from));
+        if is_empty(start, end) {
+            return Ok(Vec::new());
+        }
+        let found = beneath(&open, &recent, tree, (start, end), limit, is_backward)?;
+        let to = match (found.first(), end) {
+            (Some((first, _)), _) => first.as_ref(),
+            (None, Bound::Excluded(end)) => end,
+            (None, _) => return Ok(found),
+        };
+        recent.gaps().learn(tree, from, to);
+        Ok(found)
     }
 
     /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.
@@ -347,6 +360,22 @@ impl Engine {
         }
         Ok(steps)
     }
+}
+
+/// Entries within bounds from one end: sled's, overlaid by the layers.
+fn beneath(
+    open: &Open,
+    recent: &Recent,
+    tree: Tree,
+    (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+    limit: usize,
+    is_backward: bool,
+) -> Result<Vec<(IVec, IVec)>, StoreError> {
+    let blocks = open.tree(tree).map_err(StoreError::Read)?;
+    let stored = blocks.walk((start, end), is_backward);
+    let stored = stored.map_err(StoreError::Read)?;
+    let stored = stored.map(|entry| entry.map_err(StoreError::Read));
+    recent.overlaid(tree, (start, end), stored, limit, is_backward)
 }
 
 /// A lock whose holder cannot leave anything half done.

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sled::IVec;
 
+use super::gaps::Gaps;
 use super::keys::Tree;
 
 type Entries = BTreeMap<IVec, Option<IVec>>;
@@ -101,6 +102,8 @@ pub(super) struct Recent {
     pub(super) sequence: u64,
     /// The last sequence that sled has.
     pub(super) drained: u64,
+    /// Where nothing is, neither in the layers nor in sled.
+    gaps: Mutex<Gaps>,
 }
 
 impl Recent {
@@ -120,13 +123,22 @@ impl Recent {
             self.sequence = sequence;
             self.active.sequence = sequence;
         }
+        let gaps = (self.gaps.get_mut()).unwrap_or_else(PoisonError::into_inner);
         for step in steps {
             match step {
-                Step::Put(tree, key, value) => self.active.set(tree, key, Some(value)),
+                Step::Put(tree, key, value) => {
+                    gaps.fill(tree, &key);
+                    self.active.set(tree, key, Some(value));
+                }
                 Step::Hide(tree, key) => self.active.set(tree, key, None),
                 Step::Forget(tree, key) => self.active.forget(tree, &key),
             }
         }
+    }
+
+    /// Where nothing is. Whoever may read has all the time that nobody fills any.
+    pub(super) fn gaps(&self) -> MutexGuard<'_, Gaps> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The change of a key in either layer.
