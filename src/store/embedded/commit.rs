@@ -71,8 +71,10 @@ struct Loop {
     free: Free,
     unsynced: Unsynced,
     /// A checkpoint under way, or the last one.
-    checkpoint: Option<std::thread::JoinHandle<()>>,
+    checkpoint: Option<std::thread::JoinHandle<Option<u64>>>,
     checkpoint_at: Instant,
+    /// How long the newest one is, in bytes.
+    image: u64,
     /// sled lacks a group that the journal has.
     broken: Option<Broken>,
     drain: Option<std::thread::JoinHandle<()>>,
@@ -86,12 +88,14 @@ impl Loop {
     )]
     fn new(mut parts: Parts) -> Self {
         parts.journal.count_in(&parts.metrics);
+        let image = parts.images.newest();
         Self {
             free: Free::new(parts.min_free),
             parts,
             unsynced: Unsynced::default(),
             checkpoint: None,
             checkpoint_at: Instant::now(),
+            image,
             broken: None,
             drain: None,
             turns: Turns::default(),
@@ -291,12 +295,13 @@ impl Loop {
         reason = "the age of a checkpoint, not a schedule that a test runs through"
     )]
     fn checkpoint_if_due(&mut self) {
-        let is_old = self.checkpoint_at.elapsed() >= CHECKPOINT_AGE;
-        if !self.parts.journal.is_long() && !is_old {
-            return;
+        if let Some(ended) = self.checkpoint.take_if(|thread| thread.is_finished()) {
+            // A panic was logged; what failed leaves the one before.
+            self.image = ended.join().ok().flatten().unwrap_or(self.image);
         }
-        if let Some(running) = self.checkpoint.take_if(|thread| thread.is_finished()) {
-            let _panic_is_logged = running.join();
+        let is_old = self.checkpoint_at.elapsed() >= CHECKPOINT_AGE;
+        if !self.parts.journal.is_long(self.image) && !is_old {
+            return;
         }
         if self.checkpoint.is_some() {
             return;
@@ -308,15 +313,19 @@ impl Loop {
         }
         let images = Arc::clone(&self.parts.images);
         let take = move || match taken_strictly(&images, strictly) {
-            Ok(report) => tracing::info!(
-                sequence = report.sequence,
-                bytes = report.bytes,
-                "checkpoint taken"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "no checkpoint was taken; the journal grows until the next one"
-            ),
+            Ok(report) => {
+                let (sequence, bytes) = (report.sequence, report.bytes);
+                tracing::info!(sequence, bytes, "checkpoint taken");
+                Some(bytes)
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "no checkpoint was taken; the journal grows until the next one"
+                );
+                None
+            }
         };
         match std::thread::Builder::new()
             .name("checkpoint".into())

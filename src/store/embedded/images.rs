@@ -41,6 +41,14 @@ impl Images {
         }
     }
 
+    /// How long the store's newest checkpoint is, in bytes; 0 where that cannot be said.
+    pub(super) fn newest(&self) -> u64 {
+        let found = checkpoint::list(&self.engine.path().join(CHECKPOINTS));
+        let newest = found.ok().and_then(|found| found.into_iter().next());
+        let length = newest.and_then(|newest| fs::metadata(newest.path).ok());
+        length.map_or(0, |file| file.len())
+    }
+
     /// Lets an image under way end soon, unfinished.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);

@@ -42,7 +42,8 @@ const LOOSE: usize = 16 << 10;
 pub struct JournalSettings {
     /// A segment is left for a new one at this size, in bytes. 64 MiB: read whole when opening.
     pub segment: u64,
-    /// A checkpoint is taken when this many bytes were written since the last. 256 MiB: some seconds of replay.
+    /// A checkpoint is taken when as much was written as the last one is long, or this many bytes if that is less.
+    /// 256 MiB: some seconds of replay.
     pub checkpoint: u64,
     /// Keys changed in memory that make it worth putting them into sled. 16,384, some megabytes: what comes and goes
     /// does so within it, and what comes for a thousand endpoints is written to the block of each in one go.
@@ -60,6 +61,17 @@ impl Default for JournalSettings {
             layer: 16_384,
             mend: Duration::from_secs(1),
         }
+    }
+}
+
+/// However small the last checkpoint is, the next comes after this many bytes: 32 MiB.
+const LEAST: u64 = 32 << 20;
+
+impl JournalSettings {
+    /// How much may be written after a checkpoint of so many bytes before the next: as much again, so that of a small
+    /// store little is kept, and of a large one little is written.
+    fn until_checkpoint(&self, image: u64) -> u64 {
+        image.max(LEAST).min(self.checkpoint)
     }
 }
 
@@ -128,9 +140,9 @@ impl Journal {
         self.written = 0;
     }
 
-    /// Whether a checkpoint is wanted for size.
-    pub(super) const fn is_long(&self) -> bool {
-        self.written >= self.settings.checkpoint
+    /// Whether a checkpoint is wanted for size, after one of `image` bytes.
+    pub(super) fn is_long(&self, image: u64) -> bool {
+        self.written >= self.settings.until_checkpoint(image)
     }
 
     /// Whether there are changes that are not synced.

@@ -270,3 +270,24 @@ fn much_that_is_loose_is_synced() {
     assert_eq!(synced, Some(1));
     assert!(!journal.has_loose());
 }
+
+#[test]
+fn the_larger_the_last_checkpoint_the_later_the_next_within_bounds() {
+    let settings = JournalSettings::default();
+    let mib = |number: u64| number << 20;
+    for (image, until) in [
+        (0, 32),
+        (31, 32),
+        (33, 33),
+        (100, 100),
+        (256, 256),
+        (3000, 256),
+    ] {
+        assert_eq!(settings.until_checkpoint(mib(image)), mib(until));
+    }
+    let tiny = JournalSettings {
+        checkpoint: 1024,
+        ..SMALL
+    };
+    assert_eq!(tiny.until_checkpoint(mib(100)), 1024);
+}
