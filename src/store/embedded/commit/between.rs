@@ -20,9 +20,9 @@ use crate::store::embedded::queue::{Message, Waiting};
 use crate::store::embedded::txn::{Room, Txn};
 use crate::store::embedded::unsynced::Unsynced;
 
-/// How long parts wait after a group: whoever was told of a result or rung for a delivery is back within that, and goes
-/// first.
-const BREATH: Duration = Duration::from_micros(500);
+/// How long parts wait after a group: whoever was told of a callback is back within that with the provider's answer, whoever
+/// was rung for a delivery with what came of it, where these are near; and they go first.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// Parts pile up when some have been left for so long. A thousand endpoints take some ten milliseconds.
 const PILED_UP: Duration = Duration::from_millis(50);
