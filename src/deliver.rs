@@ -14,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Sender, Target, WireFormat, retry_after};
 pub use jobs::Jobs;
@@ -112,9 +113,9 @@ impl Deliverer {
         &self,
         claim: &DeliveryClaim,
         outcome: Outcome,
-        began: Timestamp,
-        took: Duration,
-    ) {
+        (began, took): (Timestamp, Duration),
+        onward: Option<Duration>,
+    ) -> Option<DeliveryClaim> {
         let now = self.parts.clock.now().max(began);
         let metrics = &self.parts.metrics;
         metrics.attempted(&self.metrics, outcome.failure, took);
@@ -128,12 +129,14 @@ impl Deliverer {
             fresh_too: self.parts.entropy.event_id(now),
             policy: self.parts.settings.load().policy.clone(),
             routing: self.parts.routing.load_full(),
+            onward,
         };
         match self.parts.store.record_attempt(claim, report).await {
             Ok(Some(recorded)) => {
                 log(&claim.delivery, &outcome, &recorded, took);
                 self.count(claim, &recorded.delivery.state, now);
                 self.take_in(&recorded, &outcome, now);
+                return recorded.next;
             }
             Ok(None) => tracing::warn!(
                 event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
@@ -146,6 +149,13 @@ impl Deliverer {
                 "an attempt could not be recorded; it is made again when its lease ends"
             ),
         }
+        None
+    }
+
+    /// Whether one that was heard may be followed by the next in its place: where a rate or a ramp counts those that go
+    /// out, the loop claims.
+    fn goes_freely(&self) -> bool {
+        self.pace.is_none() && !self.ease().is_ramping()
     }
 }
 
@@ -311,16 +321,32 @@ impl Stage for Deliverer {
         Ok(health.holds() || health.resumed.is_some())
     }
 
-    async fn perform(&self, claim: DeliveryClaim, permit: OwnedSemaphorePermit) {
+    async fn perform(
+        &self,
+        claim: DeliveryClaim,
+        permit: OwnedSemaphorePermit,
+        end: &CancellationToken,
+    ) -> Option<(DeliveryClaim, OwnedSemaphorePermit)> {
         let began = self.parts.clock.now();
         let settings = self.parts.settings.load_full();
         let (outcome, took) = settings
             .sender
             .send(&claim.event, began, claim.delivery.replay)
             .await;
-        // Before it is recorded: what that rings for finds this place free.
-        self.out.fetch_sub(1, Ordering::Relaxed);
-        drop(permit);
-        self.record(&claim, outcome, began, took).await;
+        let is_heard = outcome.failure.is_none() && !claim.alone;
+        if is_heard && !end.is_cancelled() && self.goes_freely() {
+            let lease = settings.sender.timeout() + LEASE_SLACK;
+            let recorded = self.record(&claim, outcome, (began, took), Some(lease));
+            if let Some(next) = recorded.await {
+                return Some((next, permit));
+            }
+            self.out.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            // Before it is recorded: what that rings for finds this place free.
+            self.out.fetch_sub(1, Ordering::Relaxed);
+            drop(permit);
+            self.record(&claim, outcome, (began, took), None).await;
+        }
+        None
     }
 }

@@ -228,10 +228,13 @@ pub struct AttemptReport {
     pub policy: DeliveryPolicy,
     /// Who is to hear.
     pub routing: Arc<Routing>,
+    /// If it was heard and the endpoint is as it was: claim the next that is due for it along with the record, for so
+    /// long. A claim of its own would cost another turn of the store.
+    pub onward: Option<Duration>,
 }
 
 /// What an attempt led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AttemptRecorded {
     /// The delivery as it now stands.
     pub delivery: Delivery,
@@ -241,6 +244,8 @@ pub struct AttemptRecorded {
     pub paused: Option<Pause>,
     /// Whether the endpoint is down or paused: what is pending waits for it.
     pub held: bool,
+    /// The next, if one was to be claimed and is due.
+    pub next: Option<DeliveryClaim>,
 }
 
 /// Why an operator's wish for one delivery was not carried out. Nothing changed.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 pub use answer::read_answer;
 pub use apply::{Applicant, ApplicantMerchant, Applications, Applied, ApplyError};
@@ -337,7 +338,12 @@ impl Stage for Verifier {
         Ok(self.parts.provider.breaker().is_open())
     }
 
-    async fn perform(&self, asking: Asking, slot: OwnedSemaphorePermit) {
+    async fn perform(
+        &self,
+        asking: Asking,
+        slot: OwnedSemaphorePermit,
+        _end: &CancellationToken,
+    ) -> Option<(Asking, OwnedSemaphorePermit)> {
         let Asking { claim, permit } = asking;
         let began = self.parts.clock.now();
         let secrets = self.parts.settings.load();
@@ -395,5 +401,7 @@ impl Stage for Verifier {
                 self.ring_all();
             }
         }
+        // All merchants share the permits, and each is to have its turn.
+        None
     }
 }

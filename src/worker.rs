@@ -79,7 +79,16 @@ pub trait Stage: Send + Sync + 'static {
     /// The permit is for what is out: it may be given back once the answer is in. The record then shares a group of
     /// the store with the next claim, instead of each waiting for the other's sync; and as that claim queues behind
     /// it, what is not recorded yet cannot pile up.
-    async fn perform(&self, claim: Self::Claim, permit: OwnedSemaphorePermit);
+    ///
+    /// Or it is kept for the next piece, which was claimed along with the record and is returned with it: then the
+    /// same task does that too, and neither the loop nor the store has another turn for it. Nothing more is claimed
+    /// once `end` is cancelled.
+    async fn perform(
+        &self,
+        claim: Self::Claim,
+        permit: OwnedSemaphorePermit,
+        end: &CancellationToken,
+    ) -> Option<(Self::Claim, OwnedSemaphorePermit)>;
 }
 
 /// Claims what permits allow. Returns the claims with a permit each, and whether there may be more.
@@ -111,9 +120,12 @@ pub async fn run_due<S: Stage>(stage: &S) -> Result<usize, StoreError> {
     };
     let (claims, _) = claim(stage, first).await?;
     let number = claims.len();
+    // Each does its own and no more.
+    let end = CancellationToken::new();
+    end.cancel();
     let work = claims
         .into_iter()
-        .map(|(claim, permit)| stage.perform(claim, permit));
+        .map(|(claim, permit)| stage.perform(claim, permit, &end));
     futures_util::future::join_all(work).await;
     Ok(number)
 }
@@ -161,8 +173,13 @@ pub async fn run<S: Stage>(
             Ok((claims, more)) => {
                 let none = claims.is_empty();
                 for (claim, permit) in claims {
-                    let stage = Arc::clone(&stage);
-                    tracker.spawn(async move { stage.perform(claim, permit).await });
+                    let (stage, end) = (Arc::clone(&stage), cancel.clone());
+                    tracker.spawn(async move {
+                        let mut next = Some((claim, permit));
+                        while let Some((claim, permit)) = next {
+                            next = stage.perform(claim, permit, &end).await;
+                        }
+                    });
                 }
                 if more {
                     continue;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vexora_relay::clock::{Clock, Entropy, SeededEntropy, SimClock};
 use vexora_relay::deliver::{
@@ -34,7 +35,7 @@ use vexora_relay::store::embedded::{
     EmbeddedSettings, JournalSettings, Machine, OutFile, Point, SledStore, ThisMachine,
 };
 use vexora_relay::store::{AnswerReport, Store};
-use vexora_relay::worker;
+use vexora_relay::worker::{self, Stage};
 
 const MERCHANT: &str = "1027749636";
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -115,9 +116,24 @@ impl Scene {
         let clock = Arc::new(SimClock::at(START));
         let store = open(directory.path(), &machine, START);
         let (url, heard) = receiver(once_heard, Arc::clone(&machine));
+        let scene = Self {
+            directory,
+            machine,
+            clock,
+            store,
+            url,
+            heard,
+        };
+        scene.result("taro", 1).await;
+        scene
+    }
+
+    /// The provider approves a user.
+    async fn result(&self, name: &str, seed: u64) {
+        let store = &self.store;
         let (merchant, user) = (
             MERCHANT.parse().expect("valid"),
-            "taro".parse().expect("valid"),
+            name.parse().expect("valid"),
         );
         let rung =
             store.request_verification(&merchant, &user, Source::Operator, Trust::Token, START);
@@ -131,8 +147,8 @@ impl Scene {
             answer: Answer::Verdict(Verdict::new(Status::Approved, None)),
             now: START,
             took: Duration::ZERO,
-            fresh: SeededEntropy::new(1).event_id(START),
-            fresh_too: SeededEntropy::new(3).event_id(START),
+            fresh: SeededEntropy::new(seed).event_id(START),
+            fresh_too: SeededEntropy::new(seed + 100).event_id(START),
             policy: VerifyPolicy {
                 retry: schedule(),
                 give_up_after: Duration::from_secs(600),
@@ -145,14 +161,6 @@ impl Scene {
             .record_answer(&claims[0], report)
             .await
             .expect("records");
-        Self {
-            directory,
-            machine,
-            clock,
-            store,
-            url,
-            heard,
-        }
     }
 
     fn deliverer(&self) -> Deliverer {
@@ -324,4 +332,26 @@ async fn a_record_that_stalls_is_waited_for_and_nothing_is_sent_twice() {
     assert!(!delivery.is_pending());
     assert_eq!(outcomes(&attempts), [(1, None)]);
     assert_eq!((scene.deliver().await, scene.next_heard()), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_comes_along_with_a_record_until_the_worker_is_to_end() {
+    let mut scene = Scene::new(Order::Fine).await;
+    scene.result("hanako", 2).await;
+    scene.result("jiro", 3).await;
+    let deliverer = scene.deliverer();
+    let claim = deliverer.claim(1).await.expect("claims").remove(0);
+    let permit = deliverer.permits().acquire_owned().await.expect("open");
+    let end = CancellationToken::new();
+    let next = deliverer.perform(claim, permit, &end).await;
+    let (second, permit) = next.expect("two more are due");
+    assert!(scene.next_heard().is_some());
+    assert_eq!(deliverer.permits().available_permits(), 3, "it is kept");
+
+    end.cancel();
+    assert!(deliverer.perform(second, permit, &end).await.is_none());
+    assert!(scene.next_heard().is_some(), "what was claimed is sent");
+    assert_eq!(deliverer.permits().available_permits(), 4);
+    assert_eq!(scene.next_heard(), None);
+    assert_eq!(scene.deliver().await, 1, "the last was left to others");
 }

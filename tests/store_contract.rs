@@ -15,6 +15,8 @@ mod fanout;
 mod holding;
 #[path = "store_contract/lanes.rs"]
 mod lanes;
+#[path = "store_contract/onward.rs"]
+mod onward;
 #[path = "store_contract/pages.rs"]
 mod pages;
 
@@ -29,6 +31,10 @@ use self::holding::{
     a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
     an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
     nothing_goes_out_before_the_time_an_endpoint_asked_for,
+};
+use self::onward::{
+    of_a_user_the_next_result_comes_along, what_was_heard_brings_the_next_along_and_no_more,
+    what_was_not_heard_or_is_held_brings_nothing_along,
 };
 use self::pages::{
     a_cursor_of_another_list_is_refused,
@@ -47,8 +53,8 @@ use vexora_relay::domain::{
 };
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
-    AnswerRecorded, AnswerReport, AttemptReport, Bygone, DeliveryClaim, Lane, Refused, Store,
-    StoreError, Story, VerifyClaim,
+    AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, Bygone, DeliveryClaim, Lane,
+    Refused, Store, StoreError, Story, VerifyClaim,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -171,6 +177,17 @@ impl Bench {
         outcome: Outcome,
         now: Timestamp,
     ) -> Option<Delivery> {
+        let recorded = self.record(claim, outcome, now, None).await;
+        recorded.map(|recorded| recorded.delivery)
+    }
+
+    async fn record(
+        &self,
+        claim: &DeliveryClaim,
+        outcome: Outcome,
+        now: Timestamp,
+        onward: Option<Duration>,
+    ) -> Option<AttemptRecorded> {
         let report = AttemptReport {
             began: now,
             took: Duration::from_millis(5),
@@ -181,13 +198,12 @@ impl Bench {
             fresh_too: self.entropy.event_id(now),
             policy: delivery_policy(),
             routing: routing(),
+            onward,
         };
-        let recorded = self
-            .store()
+        self.store()
             .record_attempt(claim, report)
             .await
-            .expect("records");
-        recorded.map(|recorded| recorded.delivery)
+            .expect("records")
     }
 }
 
@@ -1285,6 +1301,9 @@ macro_rules! store {
                 an_endpoint_that_is_gone_or_paused_is_held_until_it_is_resumed,
                 a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
                 an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
+                what_was_heard_brings_the_next_along_and_no_more,
+                what_was_not_heard_or_is_held_brings_nothing_along,
+                of_a_user_the_next_result_comes_along,
                 nothing_goes_out_before_the_time_an_endpoint_asked_for,
                 a_result_for_very_many_reaches_who_is_up_at_once_and_everybody_soon,
                 a_users_results_keep_their_order_where_their_deliveries_come_later,

@@ -138,6 +138,7 @@ pub fn attempt(entropy: &SeededEntropy, now: Timestamp, status: u16) -> AttemptR
             give_up_after: Duration::from_secs(3600),
         },
         routing: routing(),
+        onward: None,
     }
 }
 

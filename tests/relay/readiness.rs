@@ -46,7 +46,14 @@ impl Stage for Hanging {
         Ok(None)
     }
 
-    async fn perform(&self, (): (), _permit: OwnedSemaphorePermit) {}
+    async fn perform(
+        &self,
+        (): (),
+        _permit: OwnedSemaphorePermit,
+        _end: &CancellationToken,
+    ) -> Option<((), OwnedSemaphorePermit)> {
+        None
+    }
 }
 
 fn hanging(relay: &Relay, permits: usize) -> (Arc<Hanging>, CancellationToken) {

@@ -6,6 +6,7 @@
 //! sync, the receiver hears the same `webhook-id` again, as it may whenever we end between its answer and our record.
 
 use super::codec::damaged;
+use super::delivering;
 use super::fanout;
 use super::keys::{self, Tree};
 use super::publishing;
@@ -78,11 +79,17 @@ pub(super) fn record(
         set_aside(txn, &before.endpoint, report.now)?;
     }
     tell(txn, claim, report, &after, change)?;
+    let is_as_before = matches!(change, HealthChange::None) && report.outcome.failure.is_none();
+    let next = match report.onward.filter(|_| is_as_before) {
+        Some(lease) => delivering::claim(txn, &after.endpoint, report.now, lease, 1)?.pop(),
+        None => None,
+    };
     Ok(Some(AttemptRecorded {
         delivery: after,
         change,
         paused: health.paused,
         held: health.holds(),
+        next,
     }))
 }
 

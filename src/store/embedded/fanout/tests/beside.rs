@@ -45,6 +45,7 @@ fn heard(at: Timestamp) -> AttemptReport {
             give_up_after: Duration::from_secs(3600),
         },
         routing: Arc::new(Routing::default()),
+        onward: None,
     }
 }
 
