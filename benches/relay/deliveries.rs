@@ -1,13 +1,17 @@
-//! Deliveries out of a backlog, against a loop that only posts.
+//! Deliveries out of a backlog, against a loop that only posts: each in turns, of which the figures are medians.
 
 use std::time::Duration;
 
 use anyhow::Context;
 
+use super::load::median;
 use super::machine::{heading, row};
 use super::process::{Place, Setup};
 use super::receiver::Receiver;
 use super::{Wanted, bare, filling};
+
+/// Turns.
+const TURNS: usize = 3;
 
 /// Nothing comes any more.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -19,35 +23,48 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
         &["concurrency", "relay /s", "plain reqwest loop /s", "ratio"],
     );
     for concurrency in [8, 32] {
-        let mut receiver = Receiver::start().await?;
-        let place = Place::new(&Setup {
-            // Nobody is asked: there is nothing to verify.
-            provider: "http://127.0.0.1:1".into(),
-            query_rate: "off",
-            endpoints: vec![("healthy", receiver.url(), concurrency)],
-            ..Setup::default()
-        })?;
-        filling::fill(place.data(), "healthy", number).await?;
-        let relay = place.start()?;
-        let mut first = None;
-        let mut last = None;
-        for _ in 0..number {
-            let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
-            last = arrival
-                .context("a delivery never came")?
-                .map(|arrival| arrival.at);
-            first = first.or(last);
+        let mut rates: [Vec<f64>; 3] = Default::default();
+        for _ in 0..TURNS {
+            let (ours, theirs) = turn(concurrency, number).await?;
+            for (all, one) in rates.iter_mut().zip([ours, theirs, ours / theirs]) {
+                all.push(one);
+            }
         }
-        relay.kill();
-        let (first, last) = first.zip(last).context("arrivals")?;
-        let ours = number as f64 / last.duration_since(first).as_secs_f64();
-        let theirs = bare::post_loop(&receiver.url(), concurrency, number).await?;
+        let [ours, theirs, share] = rates.map(median);
         row(&[
             concurrency.to_string(),
             format!("{ours:.0}"),
             format!("{theirs:.0}"),
-            format!("{:.2}", ours / theirs),
+            format!("{share:.2}"),
         ]);
     }
     Ok(())
+}
+
+/// A relay's rate, and that of a loop.
+async fn turn(concurrency: usize, number: usize) -> anyhow::Result<(f64, f64)> {
+    let mut receiver = Receiver::start().await?;
+    let place = Place::new(&Setup {
+        // Nobody is asked: there is nothing to verify.
+        provider: "http://127.0.0.1:1".into(),
+        query_rate: "off",
+        endpoints: vec![("healthy", receiver.url(), concurrency)],
+        ..Setup::default()
+    })?;
+    filling::fill(place.data(), "healthy", number).await?;
+    let relay = place.start()?;
+    let mut first = None;
+    let mut last = None;
+    for _ in 0..number {
+        let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
+        last = arrival
+            .context("a delivery never came")?
+            .map(|arrival| arrival.at);
+        first = first.or(last);
+    }
+    relay.kill();
+    let (first, last) = first.zip(last).context("arrivals")?;
+    let ours = number as f64 / last.duration_since(first).as_secs_f64();
+    let theirs = bare::post_loop(&receiver.url(), concurrency, number).await?;
+    Ok((ours, theirs))
 }

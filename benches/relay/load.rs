@@ -39,6 +39,19 @@ impl Times {
     }
 }
 
+impl Extend<Self> for Times {
+    fn extend<I: IntoIterator<Item = Self>>(&mut self, others: I) {
+        self.0.extend(others.into_iter().flat_map(|other| other.0));
+        self.0.sort_unstable();
+    }
+}
+
+/// The middle one of figures that were measured in turns: of a machine that stalls now and then, what it does otherwise.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// A number for a new user.
 pub fn serial() -> u64 {
     SERIAL.fetch_add(1, Ordering::Relaxed)
