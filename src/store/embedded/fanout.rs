@@ -23,8 +23,8 @@ use crate::store::StoreError;
 /// Deliveries made at once: as many as cost nobody anything that can be measured, some 10 us each.
 const DIRECT: usize = 32;
 
-/// Endpoints in a part: whatever comes in waits for one part at most.
-const PART: usize = 64;
+/// Endpoints in a part. Whatever comes in waits for one part at most; so few cost a quarter of a millisecond.
+pub(super) const PART: usize = 16;
 
 /// An endpoint that is to hear of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

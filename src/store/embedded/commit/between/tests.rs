@@ -21,8 +21,8 @@ use crate::store::embedded::{
     EmbeddedSettings, JournalSettings, Machine, ThisMachine, opening, publishing,
 };
 
-/// 32 of 200 are told at once, and 64 at a time.
-const PARTS: usize = 3;
+/// 32 of 200 are told at once.
+const PARTS: usize = (200_usize - 32).div_ceil(fanout::PART);
 
 const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 
