@@ -27,6 +27,9 @@ const BREATH: Duration = Duration::from_millis(5);
 /// Parts pile up when some have been left for so long. A thousand endpoints take some ten milliseconds.
 const PILED_UP: Duration = Duration::from_millis(50);
 
+/// The longest that parts go on after a group: one that a disk held up for seconds is no reason to hold up others.
+const SHARE: Duration = Duration::from_millis(20);
+
 /// How soon a part is tried again that could not be read or written; doubles each time it is in vain. Each leaves an empty
 /// journal file behind where the disk takes no more than that.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -103,7 +106,7 @@ impl Loop {
         paused.max(self.turns.from).unwrap_or_else(Instant::now)
     }
 
-    /// After a group: parts hold their breath, unless they pile up. Then they take as long as the group did.
+    /// After a group: parts hold their breath, unless they pile up. Then they take as long as the group did, within bounds.
     fn share_time(&mut self) {
         let group = self.turns.began.take();
         if !self.is_any_left() {
@@ -113,6 +116,7 @@ impl Loop {
         let since = *self.turns.left_since.get_or_insert(ended);
         if ended.duration_since(since) >= PILED_UP {
             let took = group.map_or(Duration::ZERO, |began| ended.duration_since(began));
+            let took = took.min(SHARE);
             self.turns.from = None;
             self.fan_out();
             while ended.elapsed() < took && self.is_any_left() && self.part_due() <= Instant::now()
