@@ -2,7 +2,8 @@
 //!
 //! Promise: what is not settled stays however old it is, and so does what is remembered of a user: its last verdict and
 //! the number of its last event. A pass takes at most about a tenth of the store's time: the busier the store, the
-//! longer the pauses between two steps.
+//! longer the pauses between two steps. One that takes longer than it should is behind what comes in: it takes more, up to
+//! half, so that a store never grows for want of a turn.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,18 @@ const PAUSE: Duration = Duration::from_millis(60);
 
 /// How long a pause is at least, in times of how long its step took.
 const SHARE: u32 = 9;
+
+/// The pause after a step of a pass that has gone on for so long; passes begin so often that each should be over within one
+/// `interval`.
+fn pause(took: Duration, going: Duration, interval: Duration) -> Duration {
+    if going < interval {
+        PAUSE.max(took * SHARE)
+    } else if going < interval * 3 {
+        (PAUSE / 4).max(took * SHARE / 3)
+    } else {
+        (PAUSE / 16).max(took)
+    }
+}
 
 /// The pause after a step that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -198,6 +211,17 @@ impl Retention {
         Ok(Some(step.gone.total()))
     }
 
+    /// The pause after a step that has just taken so long.
+    fn pause(&self, now: Timestamp, took: Duration) -> Duration {
+        let state = self.state();
+        let interval = interval(state.keep);
+        let going = state
+            .pass
+            .as_ref()
+            .map(|pass| now.minus(state.keep).since(pass.before));
+        pause(took, going.unwrap_or_default(), interval)
+    }
+
     /// Makes passes until cancelled, which may be between any two steps.
     pub async fn run(&self, beat: Beat, cancel: CancellationToken) {
         loop {
@@ -206,7 +230,7 @@ impl Retention {
             let wake = match self.advance().await {
                 Ok(Some(_)) => {
                     let now = self.clock.now();
-                    now.plus(PAUSE.max(now.since(began) * SHARE))
+                    now.plus(self.pause(now, now.since(began)))
                 }
                 Ok(None) => self.state().next,
                 Err(StoreError::Stopping) => return,
@@ -248,4 +272,20 @@ fn tell(before: Timestamp, gone: Bygone) {
         "settled work from before {before} is gone: {} events, {} callbacks, {} queries",
         gone.events, gone.callbacks, gone.queries
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_pass_that_is_behind_takes_more_of_the_time() {
+        let millis = Duration::from_millis;
+        let paused = |took: u64, going: Duration| pause(millis(took), going, HOUR).as_millis();
+        assert_eq!((paused(2, HOUR / 2), paused(20, HOUR / 2)), (60, 180));
+        assert_eq!((paused(2, HOUR), paused(20, HOUR * 2)), (15, 60));
+        assert_eq!((paused(2, HOUR * 3), paused(20, HOUR * 9)), (3, 20));
+    }
 }
