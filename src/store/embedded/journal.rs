@@ -40,7 +40,8 @@ const LOOSE: usize = 16 << 10;
 /// How large files may grow and when they are replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct JournalSettings {
-    /// A segment is left for a new one at this size, in bytes. 64 MiB: read whole when opening.
+    /// A segment is left for a new one at this size, in bytes. 8 MiB: read whole when opening and for each checkpoint, so
+    /// that much memory is needed, and with much larger ones the allocator kept several times that.
     pub segment: u64,
     /// A checkpoint is taken when as much was written as the last one is long, or this many bytes if that is less.
     /// 256 MiB: some seconds of replay.
@@ -56,7 +57,7 @@ pub struct JournalSettings {
 impl Default for JournalSettings {
     fn default() -> Self {
         Self {
-            segment: 64 << 20,
+            segment: 8 << 20,
             checkpoint: 256 << 20,
             layer: 16_384,
             mend: Duration::from_secs(1),
