@@ -26,18 +26,6 @@ const PAUSE: Duration = Duration::from_millis(60);
 /// How long a pause is at least, in times of how long its step took.
 const SHARE: u32 = 9;
 
-/// The pause after a step of a pass that has gone on for so long; passes begin so often that each should be over within one
-/// `interval`.
-fn pause(took: Duration, going: Duration, interval: Duration) -> Duration {
-    if going < interval {
-        PAUSE.max(took * SHARE)
-    } else if going < interval * 3 {
-        (PAUSE / 4).max(took * SHARE / 3)
-    } else {
-        (PAUSE / 16).max(took)
-    }
-}
-
 /// The pause after a step that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
@@ -88,6 +76,18 @@ impl std::fmt::Debug for Retention {
 /// How long between two passes: a tenth of what is kept.
 fn interval(keep: Duration) -> Duration {
     (keep / 10).clamp(OFTEN, SELDOM)
+}
+
+/// The pause after a step of a pass that has gone on for so long; passes begin so often that each should be over within one
+/// `interval`.
+fn pause(took: Duration, going: Duration, interval: Duration) -> Duration {
+    if going < interval {
+        PAUSE.max(took * SHARE)
+    } else if going < interval * 3 {
+        (PAUSE / 4).max(took * SHARE / 3)
+    } else {
+        (PAUSE / 16).max(took)
+    }
 }
 
 impl Retention {

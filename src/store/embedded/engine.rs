@@ -262,7 +262,9 @@ impl Engine {
             (None, Bound::Excluded(end)) => end,
             (None, _) => return Ok(found),
         };
-        recent.gaps().learn(tree, from, to);
+        if behind.as_deref() != Some(to) {
+            recent.gaps().learn(tree, from, to);
+        }
         Ok(found)
     }
 
@@ -379,7 +381,7 @@ fn beneath(
 }
 
 /// A lock whose holder cannot leave anything half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

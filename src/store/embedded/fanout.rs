@@ -7,11 +7,11 @@
 //! left, all of the same user's next result is put into parts too, and parts are worked off oldest result first.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::codec::{self, damaged};
-use super::engine::Changes;
+use super::engine::{Changes, locked};
 use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::{Pair, Txn};
@@ -90,11 +90,6 @@ impl Known {
         locked(&self.held).clear();
         locked(&self.skipped).clear();
     }
-}
-
-/// A lock whose holder cannot leave anything half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether parts may be left, those of this group included.

@@ -16,10 +16,7 @@ const MOST: usize = 8192;
 
 /// The gaps in the trees that are queues.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
-    verify: Stretches,
-    deliver: Stretches,
-}
+pub(super) struct Gaps([Stretches; 2]);
 
 /// Stretches without a key: the first, and where each ends, which is not in it. None meets another.
 type Stretches = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -28,26 +25,27 @@ fn up_to(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
     (Bound::Unbounded, Bound::Included(key))
 }
 
+/// Which of the queues a tree is.
+const fn queue(tree: Tree) -> Option<usize> {
+    match tree {
+        Tree::VerifyDue => Some(0),
+        Tree::DeliveryDue => Some(1),
+        _ => None,
+    }
+}
+
 impl Gaps {
     /// Whether gaps of this tree are kept: it is a queue, from the front of which things are taken.
     pub(super) const fn are_kept(tree: Tree) -> bool {
-        matches!(tree, Tree::VerifyDue | Tree::DeliveryDue)
+        queue(tree).is_some()
     }
 
     fn of(&self, tree: Tree) -> Option<&Stretches> {
-        match tree {
-            Tree::VerifyDue => Some(&self.verify),
-            Tree::DeliveryDue => Some(&self.deliver),
-            _ => None,
-        }
+        self.0.get(queue(tree)?)
     }
 
     fn of_mut(&mut self, tree: Tree) -> Option<&mut Stretches> {
-        match tree {
-            Tree::VerifyDue => Some(&mut self.verify),
-            Tree::DeliveryDue => Some(&mut self.deliver),
-            _ => None,
-        }
+        self.0.get_mut(queue(tree)?)
     }
 
     /// The end of the gap that a key is in.
@@ -146,7 +144,7 @@ mod tests {
                     let at = key(number);
                     prop_assert!(!(there.contains(&at) && gaps.behind(TREE, &at).is_some()));
                 }
-                let stretches: Vec<_> = gaps.deliver.iter().collect();
+                let stretches: Vec<_> = gaps.of(TREE).into_iter().flatten().collect();
                 prop_assert!(stretches.windows(2).all(|two| two[0].1 < two[1].0), "they do not meet");
                 prop_assert!(stretches.iter().all(|(from, to)| from < to));
             }
@@ -164,6 +162,6 @@ mod tests {
             to.push(0);
             gaps.learn(TREE, &from, &to);
         }
-        assert!(gaps.deliver.len() <= MOST);
+        assert!(gaps.of(TREE).is_some_and(|gaps| gaps.len() <= MOST));
     }
 }
