@@ -443,6 +443,9 @@ impl Store for SledStore {
                 .submit(move |txn| sweeping::remove(txn, &old, before))
                 .await?
         };
+        if next.is_none() {
+            self.committer.submit(fanout::lists::forget_unused).await?;
+        }
         Ok(SweepStep { gone, next })
     }
 

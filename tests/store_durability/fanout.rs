@@ -14,7 +14,7 @@ use vexora_relay::domain::{
     VerifyLane, VerifyPolicy,
 };
 use vexora_relay::store::embedded::{
-    EmbeddedSettings, Point, Rebuilt, SledStore, ThisMachine, verify_store,
+    EmbeddedSettings, Point, Rebuilt, SledStore, ThisMachine, restore, verify_store,
 };
 use vexora_relay::store::{AnswerReport, Store as _};
 
@@ -264,6 +264,19 @@ fn a_process_killed_between_two_parts_is_followed_by_one_that_makes_the_rest() {
         is_whole(directory.path());
         all_come(reopen(directory.path()), directory.path(), 1);
     }
+}
+
+#[test]
+fn a_backup_holds_who_is_still_to_be_told() {
+    let scene = Scene::new(Then::Fail);
+    scene.result(1, "2", 0);
+    scene.wait_for_refusals(1);
+    let file = scene.directory.path().join("relay.backup");
+    block_on(scene.store.backup(file.clone())).expect("writes");
+    let elsewhere = scene.directory.path().join("elsewhere");
+    restore(&file, &elsewhere, at(0)).expect("restores");
+    is_whole(&elsewhere);
+    all_come(reopen(&elsewhere), &elsewhere, 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::codec::{self, Record};
 use super::engine::Engine;
-use super::fanout::Part;
+use super::fanout::{Part, lists};
 use super::keys::{self, Tree};
 use super::orders;
 use crate::domain::{
@@ -39,7 +39,10 @@ pub(super) fn write(engine: &Engine, out: &mut dyn Write) -> Result<u64, StoreEr
         + each::<Verification>(engine, out, verification)?
         + each::<QueryRecord>(engine, out, query)?
         + each::<Event>(engine, out, event)?
-        + each::<Part>(engine, out, fan_out)?
+        + lines(engine, out, (Tree::FanOut, &[]), |key, value| {
+            let part = codec::decode(key, value)?;
+            Ok(fan_out(engine, key, part)?.into_iter().collect())
+        })?
         + each::<Delivery>(engine, out, delivery)?
         + each::<Attempt>(engine, out, attempt)?
         + each::<Job>(engine, out, job)?)
@@ -267,13 +270,21 @@ fn event(_: &[u8], event: Event) -> Value {
 }
 
 /// Walked over before the deliveries: what becomes one meanwhile is in both, and none is in neither.
-fn fan_out(key: &[u8], part: Part) -> Value {
+fn fan_out(engine: &Engine, key: &[u8], part: Part) -> Result<Option<Value>, StoreError> {
+    let targets = match part {
+        Part::Named(targets) => targets,
+        Part::Of(rest) => match engine.get(Tree::FanOutLists, &rest.list)? {
+            Some(record) => lists::decode(&rest.list, &record)?.left(&rest),
+            // Lists go when no part is left: it has become deliveries meanwhile.
+            None if engine.get(Tree::FanOut, key)?.is_none() => return Ok(None),
+            None => return Err(codec::damaged(Tree::FanOut, key, "its list is not there")),
+        },
+    };
     let event = key.first_chunk::<16>().copied().map(EventId::from_bytes);
-    let endpoints = part.targets.iter();
-    let endpoints = endpoints.map(|target| target.endpoint.to_string());
-    json!({
+    let endpoints = targets.iter().map(|target| target.endpoint.to_string());
+    Ok(Some(json!({
         "kind": "fan_out", "event": event.map(|id| id.to_string()), "endpoints": endpoints.collect::<Vec<_>>(),
-    })
+    })))
 }
 
 fn delivery(_: &[u8], delivery: Delivery) -> Value {

@@ -6,17 +6,22 @@
 //! power cut takes both back together. Each endpoint hears of one user's results in their order: while a result has parts
 //! left, all of the same user's next result is put into parts too, and parts are worked off oldest result first.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod counting;
+mod known;
+pub(super) mod lists;
 
+use std::sync::atomic::Ordering;
+
+pub(super) use self::counting::to_come;
+pub(super) use self::known::Known;
+use self::lists::{LONGEST, ListId};
 use super::codec::{self, damaged};
-use super::engine::{Changes, locked};
+use super::engine::locked;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::{Pair, Txn};
 use crate::domain::{
-    EndpointName, Event, EventContent, EventId, Health, MerchantNo, Route, UserId,
+    EndpointName, Event, EventContent, EventId, MerchantNo, Route, Routing, UserId,
 };
 use crate::store::StoreError;
 
@@ -34,61 +39,40 @@ pub(super) struct Target {
     pub(super) ordered: bool,
 }
 
-/// Those whose delivery of an event is still to be made, a bounded number of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    pub(super) targets: Vec<Target>,
-}
-
-/// What is kept in memory, so that whoever has nothing to do with fan-outs does not pay for them. All of it can be
-/// found out by reading; only the thread that writes asks.
-#[derive(Debug)]
-pub(super) struct Known {
-    /// Parts may be left that can be worked off.
-    is_any: AtomicBool,
-    /// Whether endpoints are held, of those that were asked about since they last changed.
-    held: Mutex<HashMap<Vec<u8>, bool>>,
-    /// Parts that are left alone because a record is damaged.
-    skipped: Mutex<BTreeSet<Vec<u8>>>,
-}
-
-impl Default for Known {
-    fn default() -> Self {
+impl Target {
+    fn of(route: &Route) -> Self {
         Self {
-            is_any: AtomicBool::new(true),
-            held: Mutex::default(),
-            skipped: Mutex::default(),
+            endpoint: route.endpoint.clone(),
+            ordered: route.ordered,
         }
     }
 }
 
-impl Known {
-    /// Whether parts may be left. Until somebody has looked, they may.
-    pub(super) fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Relaxed)
-    }
+/// Those whose delivery of an event is still to be made. They are worked off [`PART`] at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// These: few, or those that damage left behind.
+    Named(Vec<Target>),
+    /// Those who are left of a list.
+    Of(Rest),
+}
 
-    /// These changes are about to be seen.
-    pub(super) fn note(&self, changes: &Changes) {
-        for (tree, entries) in changes {
-            match tree {
-                Tree::FanOut => self.is_any.store(true, Ordering::Relaxed),
-                Tree::Endpoints => {
-                    let mut held = locked(&self.held);
-                    for (endpoint, _) in entries {
-                        held.remove(endpoint);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
+/// Who is left of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The list.
+    pub(super) list: ListId,
+    /// All before this place have their delivery.
+    pub(super) from: u32,
+    /// And so have those at these places.
+    pub(super) told: Vec<u32>,
+}
 
-    /// The store was made again.
-    pub(super) fn forget(&self) {
-        self.is_any.store(true, Ordering::Relaxed);
-        locked(&self.held).clear();
-        locked(&self.skipped).clear();
+impl Rest {
+    /// The places of those who are left.
+    pub(super) fn places(&self, length: usize) -> impl Iterator<Item = u32> {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        (self.from..length).filter(|place| !self.told.contains(place))
     }
 }
 
@@ -132,75 +116,73 @@ pub(super) fn is_to_come(
         if locked(&txn.engine().fan_out.skipped).contains(&key) {
             continue;
         }
-        // One that does not parse is met, and reported, when its turn comes.
-        let part: Option<Part> = codec::decode(&key, &bytes).ok();
-        let targets = part.map_or_else(Vec::new, |part| part.targets);
-        if targets.iter().any(|target| target.endpoint == *endpoint) {
+        // What is damaged is met, and reported, when its turn comes.
+        let left = match codec::decode(&key, &bytes).and_then(|part| left(txn, &part)) {
+            Err(StoreError::Damaged { .. }) => continue,
+            left => left?,
+        };
+        if left.iter().any(|target| target.endpoint == *endpoint) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Whether an endpoint is held. One whose record is damaged is: it waits for nobody but itself.
-fn is_held(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<bool, StoreError> {
-    let key = endpoint.as_str().as_bytes();
-    let read = || match txn.get::<Health>(key) {
-        Ok(health) => Ok(health.unwrap_or_default().holds()),
-        Err(StoreError::Damaged { .. }) => Ok(true),
-        Err(error) => Err(error),
-    };
-    if txn.changes(Tree::Endpoints).contains_key(key) {
-        return read();
+/// Who is left of a part.
+fn left(txn: &Txn<'_>, part: &Part) -> Result<Vec<Target>, StoreError> {
+    match part {
+        Part::Named(targets) => Ok(targets.clone()),
+        Part::Of(rest) => Ok(lists::read(txn, &rest.list)?.list.left(rest)),
     }
-    let mut known = locked(&txn.engine().fan_out.held);
-    if let Some(held) = known.get(key) {
-        return Ok(*held);
-    }
-    let held = read()?;
-    known.insert(key.to_vec(), held);
-    Ok(held)
 }
 
-/// Those of an event's targets that get their delivery at once, and the others. The event is not stored yet.
-pub(super) fn divided<'r>(
-    txn: &Txn<'_>,
-    event: &Event,
-    targets: Vec<&'r Route>,
-) -> Result<(Vec<&'r Route>, Vec<&'r Route>), StoreError> {
-    if let EventContent::Result(result) = &event.content
-        && result.sequence > 1
-        && is_under_way(txn, &result.merchant, &result.user, 0)?
-    {
-        return Ok((Vec::new(), targets));
+/// Those who get their delivery of an event at once; who else is to hear is written down. The event is not stored yet.
+pub(super) fn divide<'r>(
+    txn: &mut Txn<'_>,
+    event: &'r Event,
+    routing: &'r Routing,
+) -> Result<Vec<&'r Route>, StoreError> {
+    let targets: Vec<&Route> = routing.targets(event).collect();
+    let waits = match &event.content {
+        EventContent::Result(result) if result.sequence > 1 => {
+            is_under_way(txn, &result.merchant, &result.user, 0)?
+        }
+        _ => false,
+    };
+    match (waits, targets.len()) {
+        (false, ..=DIRECT) => return Ok(targets),
+        (_, ..=PART) => {
+            let named = targets.into_iter().map(Target::of).collect();
+            txn.put(keys::fan_out(event.id, 0), Part::Named(named))?;
+            return Ok(Vec::new());
+        }
+        _ => {}
     }
-    if targets.len() <= DIRECT {
-        return Ok((targets, Vec::new()));
-    }
-    let (mut now, mut later) = (Vec::with_capacity(DIRECT), Vec::new());
-    for route in targets {
-        if now.len() < DIRECT && !is_held(txn, &route.endpoint)? {
-            now.push(route);
-        } else {
-            later.push(route);
+    let mut now = Vec::with_capacity(DIRECT);
+    for (first, routes) in (0..).step_by(LONGEST).zip(targets.chunks(LONGEST)) {
+        let list = lists::of(txn, routes)?;
+        let at_once = if waits { Vec::new() } else { list.up(txn)? };
+        let mut told = Vec::new();
+        for place in at_once.into_iter().take(DIRECT - now.len()) {
+            now.extend(
+                usize::try_from(place)
+                    .ok()
+                    .and_then(|at| routes.get(at))
+                    .copied(),
+            );
+            told.push(place);
+        }
+        let rest = Rest {
+            list: list.id,
+            from: 0,
+            told,
+        };
+        if rest.places(routes.len()).next().is_some() {
+            list.store(txn)?;
+            txn.put(keys::fan_out(event.id, first), Part::Of(rest))?;
         }
     }
-    Ok((now, later))
-}
-
-/// Writes down who else is to hear of an event.
-pub(super) fn defer(txn: &mut Txn<'_>, event: EventId, later: &[&Route]) -> Result<(), StoreError> {
-    for (number, part) in (0..).zip(later.chunks(PART)) {
-        let targets = part.iter().map(|route| Target {
-            endpoint: route.endpoint.clone(),
-            ordered: route.ordered,
-        });
-        let part = Part {
-            targets: targets.collect(),
-        };
-        txn.put(keys::fan_out(event, number), part)?;
-    }
-    Ok(())
+    Ok(now)
 }
 
 /// Works off the next part, in a transaction of its own. `false`: there is none.
@@ -279,12 +261,70 @@ fn older(txn: &Txn<'_>, event: &Event) -> Result<Option<Pair>, StoreError> {
     next(txn, &id)
 }
 
-/// Makes the deliveries of a part. Those at which something is damaged stay in it; if that is all of it, it fails.
+/// Makes the next deliveries of a part. Those at which something is damaged stay, by name; if nobody else is left, it fails.
 fn deliver(txn: &mut Txn<'_>, (key, bytes): &Pair, event: &Event) -> Result<(), StoreError> {
-    let part: Part = codec::decode(key, bytes)?;
-    let all = part.targets.len();
+    match codec::decode(key, bytes)? {
+        Part::Named(targets) => deliver_named(txn, key, targets, event),
+        Part::Of(rest) => deliver_some(txn, key, rest, event),
+    }
+}
+
+fn deliver_named(
+    txn: &mut Txn<'_>,
+    key: &[u8],
+    targets: Vec<Target>,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let all = targets.len();
+    match make(txn, event, targets)? {
+        (left, Some(error)) if left.len() == all => return Err(error),
+        (left, Some(_said_in_the_next_turn)) => txn.put(key.to_vec(), Part::Named(left))?,
+        (_, None) => txn.delete(Tree::FanOut, key.to_vec()),
+    }
+    Ok(())
+}
+
+fn deliver_some(
+    txn: &mut Txn<'_>,
+    key: &[u8],
+    rest: Rest,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let used = lists::read(txn, &rest.list)?;
+    let mut now: Vec<u32> = rest
+        .places(used.list.targets.len())
+        .take(PART + 1)
+        .collect();
+    let next = if now.len() > PART { now.pop() } else { None };
+    let (left, why) = make(txn, event, used.list.at(&now))?;
+    if why.is_some() {
+        let beside = beside(key, rest.from)?;
+        txn.put(beside, Part::Named(left))?;
+    }
+    match next {
+        Some(from) => txn.put(key.to_vec(), Part::Of(Rest { from, ..rest }))?,
+        None => txn.delete(Tree::FanOut, key.to_vec()),
+    }
+    Ok(())
+}
+
+/// The key for those that are left behind of a list whose part has this one, from this place on.
+fn beside(key: &[u8], place: u32) -> Result<Vec<u8>, StoreError> {
+    let split = key.split_first_chunk::<16>();
+    let number = split.and_then(|(id, number)| Some((*id, <[u8; 4]>::try_from(number).ok()?)));
+    let (id, number) = number.ok_or_else(|| damaged(Tree::FanOut, key, "no number"))?;
+    let number = u32::from_be_bytes(number).saturating_add(1 + place);
+    Ok(keys::fan_out(EventId::from_bytes(id), number))
+}
+
+/// Makes deliveries. Returns those at which something is damaged, and what.
+fn make(
+    txn: &mut Txn<'_>,
+    event: &Event,
+    targets: Vec<Target>,
+) -> Result<(Vec<Target>, Option<StoreError>), StoreError> {
     let (mut left, mut why) = (Vec::new(), None);
-    for target in part.targets {
+    for target in targets {
         match txn.scoped(|txn| deliver_one(txn, event, &target)) {
             Ok(()) => {}
             Err(error @ StoreError::Damaged { .. }) => {
@@ -294,14 +334,7 @@ fn deliver(txn: &mut Txn<'_>, (key, bytes): &Pair, event: &Event) -> Result<(), 
             Err(error) => return Err(error),
         }
     }
-    match why {
-        Some(error) if left.len() == all => Err(error),
-        Some(_said_in_the_next_turn) => txn.put(key.clone(), Part { targets: left }),
-        None => {
-            txn.delete(Tree::FanOut, key.clone());
-            Ok(())
-        }
-    }
+    Ok((left, why))
 }
 
 fn deliver_one(txn: &mut Txn<'_>, event: &Event, target: &Target) -> Result<(), StoreError> {

@@ -72,6 +72,8 @@ trees! {
     Stuck = 17, "stuck";
     /// event-id part -> endpoints whose delivery of it is still to be made
     FanOut = 18, "fan_out";
+    /// digest -> endpoints that hear the same events
+    FanOutLists = 19, "fan_out_lists";
 }
 
 /// Entries whose lease somebody holds, before those that wait.

@@ -76,7 +76,8 @@ impl Tree {
             | Self::Queries
             | Self::EventsByUser
             | Self::DeliveryLine
-            | Self::Endpoints => 1024,
+            | Self::Endpoints
+            | Self::FanOutLists => 1024,
         }
     }
 }

@@ -18,8 +18,7 @@ pub(super) fn publish(
     event: Event,
     routing: &Routing,
 ) -> Result<(), StoreError> {
-    let targets = routing.targets(&event).collect();
-    let (now, later) = fanout::divided(txn, &event, targets)?;
+    let now = fanout::divide(txn, &event, routing)?;
     if let EventContent::Result(result) = &event.content {
         let key = keys::event_of_user(&result.merchant, &result.user, result.sequence);
         txn.put_raw(Tree::EventsByUser, key, event.id.to_bytes().to_vec());
@@ -28,7 +27,6 @@ pub(super) fn publish(
         let delivery = fresh(&event, route.endpoint.clone(), route.ordered);
         enqueue_fresh(txn, delivery)?;
     }
-    fanout::defer(txn, event.id, &later)?;
     txn.put(event.id.to_bytes().to_vec(), event)
 }
 

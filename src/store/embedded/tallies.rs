@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::codec::{self, damaged};
 use super::engine::Engine;
+use super::fanout;
 use super::keys::{self, Standing, Tree};
 use super::txn::Txn;
 use crate::domain::{Delivery, EndpointName, MerchantNo, UserId, Verification, VerifyPhase};
@@ -206,10 +207,12 @@ pub(super) fn build(txn: &mut Txn<'_>, engine: &Engine) -> Result<(), StoreError
     Ok(())
 }
 
-/// The counts, for people.
+/// The counts, for people. A delivery that is still to be made is pending.
 pub(super) fn read(engine: &Engine) -> Result<Tallies, StoreError> {
     let mut tallies = Tallies::default();
     let mut endpoints: BTreeMap<EndpointName, EndpointTally> = BTreeMap::new();
+    // First: what is made meanwhile is counted twice, and not missed.
+    let to_come = fanout::to_come(engine)?;
     for (key, count) in stored(engine)? {
         match key.as_slice() {
             VERIFICATIONS => tallies.verifications = count,
@@ -229,6 +232,9 @@ pub(super) fn read(engine: &Engine) -> Result<Tallies, StoreError> {
                 }
             }
         }
+    }
+    for (endpoint, number) in to_come {
+        endpoints.entry(endpoint).or_default().pending += number;
     }
     tallies.endpoints = endpoints.into_iter().collect();
     // Bounded by what is kept of them: some hundreds for each merchant.

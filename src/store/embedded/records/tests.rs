@@ -14,7 +14,8 @@ use crate::domain::{
 };
 use crate::store::QueryRecord;
 use crate::store::embedded::codec::{self, Record};
-use crate::store::embedded::fanout::{Part, Target};
+use crate::store::embedded::fanout::lists::List;
+use crate::store::embedded::fanout::{Part, Rest, Target};
 
 fn survives<R: Record + Clone + PartialEq + Debug>(record: R) -> Result<(), TestCaseError> {
     let bytes = codec::encode(b"key", record.clone()).expect("encodes");
@@ -239,7 +240,14 @@ proptest! {
     #[test]
     fn a_part_of_a_fan_out_survives(targets in proptest::collection::vec((endpoint(), any::<bool>()), 0..70)) {
         let target = |(endpoint, ordered)| Target { endpoint, ordered };
-        survives(Part { targets: targets.into_iter().map(target).collect() })?;
+        let targets: Vec<Target> = targets.into_iter().map(target).collect();
+        survives(Part::Named(targets.clone()))?;
+        survives(List { targets })?;
+    }
+
+    #[test]
+    fn what_is_left_of_a_list_survives(list: [u8; 32], from: u32, told in proptest::collection::vec(any::<u32>(), 0..40)) {
+        survives(Part::Of(Rest { list, from, told }))?;
     }
 
     #[test]
@@ -285,6 +293,7 @@ proptest! {
         let _any = codec::decode::<Event>(b"", &bytes);
         let _any = codec::decode::<Delivery>(b"", &bytes);
         let _any = codec::decode::<Part>(b"", &bytes);
+        let _any = codec::decode::<List>(b"", &bytes);
         let _any = codec::decode::<Attempt>(b"", &bytes);
         let _any = codec::decode::<Health>(b"", &bytes);
     }

@@ -115,9 +115,10 @@ fn with_parts_on(directory: &Path, machine: Arc<dyn Machine>) -> (Loop, Committe
     (work, committer, waiting)
 }
 
+/// In parts of [`fanout::PART`] endpoints.
 fn left(work: &Loop) -> usize {
-    let parts = work.parts.engine.prefix(Tree::FanOut, &[]).unwrap();
-    parts.count()
+    let made = work.parts.engine.prefix(Tree::Deliveries, &[]).unwrap();
+    (200 - made.count()).div_ceil(fanout::PART)
 }
 
 #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{DeliveryPolicy, DeliveryState, Jitter, JobKind, JobOrder, Outcome, Schedule};
+use crate::domain::{
+    DeliveryPolicy, DeliveryState, Health, Jitter, JobKind, JobOrder, Outcome, Schedule,
+};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::{
@@ -74,13 +76,14 @@ fn a_success_is_synced_if_a_newer_result_is_on_its_way() {
 
 #[test]
 fn what_is_damaged_stops_nobody_else_and_stays() {
-    let scene = Scene::with_held(0..200);
-    let all = routing(0..200);
+    let scene = Scene::with_held(0..300);
+    let all = routing(0..300);
     let [one, other, third] = [1, 2, 3].map(|n| result(&format!("user-{n}"), 1, at(n)));
     for event in [&one, &other, &third] {
         scene.publish(event, &all);
     }
-    let [broken, orphan] = [keys::fan_out(one.id, 1), keys::fan_out(other.id, 0)];
+    let broken = keys::fan_out(one.id, 256);
+    let orphans = [keys::fan_out(other.id, 0), keys::fan_out(other.id, 256)];
     scene.damage(Tree::FanOut, &broken);
     scene.damage(Tree::Events, &other.id.to_bytes());
     scene.damage(Tree::Endpoints, endpoint(3).as_str().as_bytes());
@@ -89,24 +92,24 @@ fn what_is_damaged_stops_nobody_else_and_stays() {
     scene.publish(&newer, &all);
     let turns = (0..100).take_while(|_| scene.work()).count();
     assert!(turns < 80, "no spinning");
-    assert_eq!(scene.told(&one).len(), 200 - PART - 1);
-    assert_eq!(scene.told(&third).len(), 199);
-    assert_eq!(scene.told(&newer).len(), 199);
+    assert_eq!(scene.told(&one).len(), 256 - 1);
+    assert_eq!(scene.told(&third).len(), 300 - 1);
+    assert_eq!(scene.told(&newer).len(), 300 - 1);
     assert_eq!(scene.told(&other), Vec::<usize>::new());
-    let left = scene.parts();
-    assert!(left.contains(&broken) && left.contains(&orphan));
-    assert_eq!(
-        left.len(),
-        2 + 199_usize.div_ceil(PART) + 2,
-        "with the endpoint whose record is damaged"
-    );
+    // Beside them the endpoint whose record is damaged, by name.
+    let named = [&one, &third, &newer].map(|event| keys::fan_out(event.id, 1));
+    let mut left = [vec![broken.clone()], orphans.to_vec(), named.to_vec()].concat();
+    left.sort();
+    assert_eq!(scene.parts(), left);
     // Mended, and opened again.
     scene.put(endpoint(3).as_str().as_bytes(), Health::default());
     scene.put(&other.id.to_bytes(), other.clone());
     scene.engine.fan_out.forget();
     while scene.work() {}
-    assert_eq!(scene.told(&other).len(), 200);
-    assert_eq!(scene.told(&third).len(), 200);
+    assert_eq!(scene.told(&one).len(), 256);
+    assert_eq!(scene.told(&other).len(), 300);
+    assert_eq!(scene.told(&third).len(), 300);
+    assert_eq!(scene.told(&newer).len(), 300);
     assert_eq!(scene.parts(), [broken]);
 }
 
@@ -161,6 +164,38 @@ fn a_replay_leaves_alone_what_is_to_come() {
 }
 
 #[test]
+fn what_is_to_come_counts_as_pending() {
+    let scene = Scene::with_held(0..590);
+    let all = routing(0..600);
+    for number in 1..=5 {
+        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
+    }
+    // Named, since it waits for that user's first.
+    scene.publish(&result("user-1", 2, at(6)), &routing(7..9));
+    let mut turns = 0;
+    loop {
+        let tallies = tallies::read(&scene.engine).unwrap().endpoints;
+        assert_eq!(tallies.len(), 600, "after {turns} turns");
+        for (name, tally) in tallies {
+            let twice = name == endpoint(7) || name == endpoint(8);
+            assert_eq!(tally.pending, 5 + u64::from(twice), "{name} after {turns}");
+        }
+        if !scene.work() {
+            break;
+        }
+        turns += 1;
+    }
+    assert_eq!(turns, 5 * (16 + 16 + 5) + 1);
+    // What cannot be read is left out, and nothing else.
+    let event = result("user-9", 1, at(9));
+    scene.publish(&event, &all);
+    scene.damage(Tree::FanOut, &keys::fan_out(event.id, 0));
+    let tallies = tallies::read(&scene.engine).unwrap().endpoints;
+    let pending: u64 = tallies.iter().map(|(_, tally)| tally.pending).sum();
+    assert_eq!(pending, 600 * 5 + 2 + 600 - 256);
+}
+
+#[test]
 fn an_event_that_is_still_fanned_out_does_not_go_by_its_age() {
     let scene = Scene::with_held(0..100);
     let event = result("taro", 1, at(0));
@@ -187,10 +222,22 @@ fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_stor
     let mut opened = opened.unwrap();
     let (event, orphan) = (result("taro", 1, at(0)), result("hanako", 1, at(1)));
     let mut txn = Txn::new(&opened.engine, ROOM);
-    publishing::publish(&mut txn, event.clone(), &routing(0..200)).unwrap();
+    publishing::publish(&mut txn, event.clone(), &routing(0..300)).unwrap();
     publishing::publish(&mut txn, orphan.clone(), &routing(0..40)).unwrap();
     txn.delete(Tree::Events, orphan.id.to_bytes().to_vec());
-    txn.put_raw(Tree::FanOut, keys::fan_out(event.id, 1), vec![1, 0xff]);
+    let lists = txn.first(Tree::FanOutLists, &[], 9).unwrap();
+    let list_of = |txn: &Txn<'_>, event: &Event, number| {
+        let part = txn.get(&keys::fan_out(event.id, number)).unwrap();
+        let Some(Part::Of(rest)) = part else {
+            panic!("{part:?}")
+        };
+        rest.list.to_vec()
+    };
+    let [gone, other] = [list_of(&txn, &event, 256), list_of(&txn, &orphan, 0)];
+    assert_eq!(lists.len(), 3);
+    txn.delete(Tree::FanOutLists, gone);
+    txn.put_raw(Tree::FanOutLists, other.clone(), lists[0].1.repeat(2));
+    txn.put_raw(Tree::FanOut, keys::fan_out(event.id, 0), vec![1, 0xff]);
     let (changes, _) = txn.finish();
     let sequence = opened.journal.append(&changes).unwrap();
     opened.engine.apply(changes, sequence).unwrap();
@@ -198,11 +245,13 @@ fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_stor
     let findings = verify_store(&settings).unwrap().findings;
     let of_parts = |finding: &&Finding| finding.place == Tree::FanOut.name();
     let of_parts: Vec<_> = findings.iter().filter(of_parts).collect();
-    assert_eq!(of_parts.len(), 2, "{findings:?}");
-    assert!(
-        of_parts[0]
-            .what
-            .contains(&hex::encode(keys::fan_out(event.id, 1)))
-    );
-    assert!(of_parts[1].what.contains("has no entry in events"));
+    assert_eq!(of_parts.len(), 3, "{findings:?}");
+    let broken = hex::encode(keys::fan_out(event.id, 0));
+    assert!(of_parts[0].what.contains(&broken));
+    assert!(of_parts[1].what.contains("has no entry in fan_out_lists"));
+    assert!(of_parts[2].what.contains("has no entry in events"));
+    let of_lists = |finding: &&Finding| finding.place == Tree::FanOutLists.name();
+    let of_lists: Vec<_> = findings.iter().filter(of_lists).collect();
+    assert_eq!(of_lists.len(), 1, "{findings:?}");
+    assert!(of_lists[0].what.contains(&hex::encode(other)));
 }

@@ -8,7 +8,7 @@ use crate::domain::{
 };
 use crate::store::embedded::codec::{self, Record};
 use crate::store::embedded::engine::Engine;
-use crate::store::embedded::fanout::Part;
+use crate::store::embedded::fanout::{Part, lists};
 use crate::store::embedded::keys::{self, Tree};
 use crate::store::embedded::tallies::{self, Recount};
 use crate::store::{QueryRecord, StoreError};
@@ -64,9 +64,18 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         }
         wanted
     });
-    each::<Part>(engine, report, |_, key| {
+    each::<Part>(engine, report, |part, key| {
         let event = key.first_chunk::<16>().map(|id| id.to_vec());
-        event.map(|id| (Tree::Events, id)).into_iter().collect()
+        let list = match part {
+            Part::Of(rest) => Some((Tree::FanOutLists, rest.list.to_vec())),
+            Part::Named(_) => None,
+        };
+        let event = event.map(|id| (Tree::Events, id));
+        event.into_iter().chain(list).collect()
+    });
+    walk(engine, report, Tree::FanOutLists, |report, key, record| {
+        report.entries += 1;
+        lists::decode(key, record).map(|_list| ())
     });
     each::<Attempt>(engine, report, |_, key| {
         let delivery = key.len().checked_sub(5).and_then(|end| key.get(..end));

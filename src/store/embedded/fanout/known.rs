@@ -1,0 +1,131 @@
+//! What is kept in memory, so that whoever has nothing to do with fan-outs does not pay for them, and the others little.
+//! All of it can be found out by reading; only the thread that writes asks.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::lists::Lists;
+use crate::domain::{EndpointName, Health};
+use crate::store::StoreError;
+use crate::store::embedded::codec;
+use crate::store::embedded::engine::{Changes, locked};
+use crate::store::embedded::keys::Tree;
+use crate::store::embedded::txn::Txn;
+
+/// What the thread that writes remembers of fan-outs.
+#[derive(Debug)]
+pub(in crate::store::embedded) struct Known {
+    /// Parts may be left that can be worked off.
+    pub(super) is_any: AtomicBool,
+    /// Parts that are left alone because a record is damaged.
+    pub(super) skipped: Mutex<BTreeSet<Vec<u8>>>,
+    pub(super) lists: Mutex<Lists>,
+    held: Mutex<Held>,
+}
+
+/// Whether endpoints are held, of those that were asked about.
+#[derive(Debug, Default)]
+struct Held {
+    of: HashMap<Vec<u8>, bool>,
+    /// Grows whenever one of them changes.
+    state: u64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            is_any: AtomicBool::new(true),
+            skipped: Mutex::default(),
+            lists: Mutex::default(),
+            held: Mutex::default(),
+        }
+    }
+}
+
+impl Known {
+    /// Whether parts may be left. Until somebody has looked, they may.
+    pub(in crate::store::embedded) fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::Relaxed)
+    }
+
+    /// These changes are about to be seen.
+    pub(in crate::store::embedded) fn note(&self, changes: &Changes) {
+        for (tree, entries) in changes {
+            match tree {
+                Tree::FanOut => self.is_any.store(true, Ordering::Relaxed),
+                Tree::FanOutLists => {
+                    let mut lists = locked(&self.lists);
+                    for (list, value) in entries {
+                        lists.note(list, value.is_some());
+                    }
+                }
+                Tree::Endpoints => {
+                    let mut held = locked(&self.held);
+                    for (endpoint, health) in entries {
+                        held.note(endpoint, health.as_deref());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The store was made again.
+    pub(in crate::store::embedded) fn forget(&self) {
+        self.is_any.store(true, Ordering::Relaxed);
+        locked(&self.skipped).clear();
+        *locked(&self.lists) = Lists::default();
+        *locked(&self.held) = Held::default();
+    }
+
+    /// A number that stays the same as long as nobody who was asked about begins or ceases to be held.
+    pub(super) fn state(&self) -> u64 {
+        locked(&self.held).state
+    }
+}
+
+impl Held {
+    fn note(&mut self, endpoint: &[u8], health: Option<&[u8]>) {
+        let Some(held) = self.of.get_mut(endpoint) else {
+            return;
+        };
+        let now = holds(
+            health
+                .map(|bytes| codec::decode(endpoint, bytes))
+                .transpose(),
+        );
+        if now.as_ref().ok() == Some(held) {
+            return;
+        }
+        self.state += 1;
+        match now {
+            Ok(now) => *held = now,
+            Err(_found_again_where_it_is_read) => drop(self.of.remove(endpoint)),
+        }
+    }
+}
+
+/// Whether an endpoint of this record is held. One whose record is damaged is: it waits for nobody but itself.
+fn holds(health: Result<Option<Health>, StoreError>) -> Result<bool, StoreError> {
+    match health {
+        Ok(health) => Ok(health.unwrap_or_default().holds()),
+        Err(StoreError::Damaged { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an endpoint is held.
+pub(super) fn is_held(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<bool, StoreError> {
+    let key = endpoint.as_str().as_bytes();
+    if txn.changes(Tree::Endpoints).contains_key(key) {
+        return holds(txn.get(key));
+    }
+    let mut known = locked(&txn.engine().fan_out.held);
+    if let Some(held) = known.of.get(key) {
+        return Ok(*held);
+    }
+    let held = holds(txn.get(key))?;
+    known.of.insert(key.to_vec(), held);
+    Ok(held)
+}
