@@ -1,5 +1,6 @@
 //! `serve`: the relay as a service.
 
+mod heap;
 mod manager;
 mod reloading;
 mod sockets;
@@ -19,8 +20,12 @@ use crate::config::settings::{Config, Listen};
 use crate::store::embedded::OpenReport;
 
 pub(super) fn run(file: Option<PathBuf>, _output: &Output) -> Result<(), Failure> {
+    let settled = heap::settle();
     let (file, config) = load(file)?;
     let logging = logging::start(&config.log)?;
+    if let Err(error) = settled {
+        tracing::warn!(%error, "the program could not be started again with fewer arenas; it goes on, and will take more memory");
+    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
