@@ -567,12 +567,8 @@ impl Store for SledStore {
 
     async fn backup(&self, to: PathBuf) -> Result<u64, StoreError> {
         let images = Arc::clone(&self.images);
-        // Before the image begins everything is synced, and nothing that is not comes in until it is complete.
-        let strictly = Engine::strictly(&self.engine);
-        self.committer.submit(|_| Ok(())).await?;
         self.read(move |_| {
             let report = images.backup(&to);
-            drop(strictly);
             report.map(|report| report.bytes).map_err(as_store)
         })
         .await

@@ -2,18 +2,21 @@
 //!
 //! Promise: a file that [`read`] reads to its end is the whole state after its sequence. It is taken while commits go
 //! on: the trees are read part by part, and the journal's groups from the beginning of that reading to its end are
-//! appended. A key that nobody changed meanwhile was read as it was; one that was changed is set, last, by the last
-//! group that changed it. So applying the file in order gives exactly the state after the last of these groups.
+//! appended; that end is when the last group is synced of which anything was read. A key that nobody changed meanwhile was read
+//! as it was; one that was changed is set, last, by the last group that changed it. So applying the file in order gives exactly the state after the last of these groups.
 //!
 //! File: header, records as in the journal (the scan's carry the sequence at its start), then an end marker of 36
 //! bytes: `VXRCHEND`, last sequence (u64), changes (u64), CRC-32C of all before the marker (u32), CRC-32C of the marker
 //! (u32), zeros (4).
 
+mod pace;
+
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
+use self::pace::Pace;
 use super::engine::{Change, Engine, SEQUENCE};
 use super::journal::format::{self, CHECKPOINT_MAGIC, Fields, HEADER, Header, NotHeader, PREFIX};
 use super::journal::reading::{self, JournalError};
@@ -26,8 +29,8 @@ pub(super) const CHECKPOINTS: &str = "checkpoints";
 const END_MAGIC: &[u8; 8] = b"VXRCHEND";
 const END: usize = 36;
 
-/// Entries read while commits wait: well under a millisecond, also where sled has to read them from its file.
-const PART: usize = 64;
+/// Entries read while commits wait: some hundred microseconds at most, also where sled has to read them from its file.
+const PART: usize = 16;
 
 /// Bytes gathered into one record, and into one write.
 const RECORD: usize = 256 << 10;
@@ -169,16 +172,14 @@ fn scan(
     engine: &Engine,
     writer: &mut Writer,
     start: u64,
-    stop: &AtomicBool,
+    pace: &mut Pace<'_>,
     turn: Turn<'_>,
 ) -> Result<(), CheckpointError> {
     for tree in Tree::ALL {
         let mut after: Option<Vec<u8>> = None;
         let (mut payload, mut changes) = (Vec::new(), 0);
         loop {
-            if stop.load(Ordering::Relaxed) {
-                return Err(CheckpointError::Stopped);
-            }
+            pace.step()?;
             let part = engine.part(*tree, after.as_deref(), PART)?;
             let Some((last, _)) = part.last() else { break };
             after = Some(last.to_vec());
@@ -210,13 +211,25 @@ pub(super) fn write_turned(
 ) -> Result<ImageReport, CheckpointError> {
     let never = AtomicBool::new(false);
     let mut writer = Writer::begin(machine, path, schema, sequence)?;
-    scan(engine, &mut writer, sequence, &never, turn)?;
+    let mut pace = Pace::alone(&never);
+    scan(engine, &mut writer, sequence, &mut pace, turn)?;
     let report = writer.end(sequence)?;
-    read_back(path, report)
+    read_back(path, report, &mut pace)
 }
 
-fn read_back(path: &Path, report: ImageReport) -> Result<ImageReport, CheckpointError> {
-    let checked = read(path, report.schema, &mut |_| Ok(()))?;
+fn read_back(
+    path: &Path,
+    report: ImageReport,
+    pace: &mut Pace<'_>,
+) -> Result<ImageReport, CheckpointError> {
+    let mut paced = Ok(());
+    let checked = read(path, report.schema, &mut |_| {
+        if paced.is_ok() {
+            paced = pace.step();
+        }
+        Ok(())
+    })?;
+    paced?;
     if checked != report {
         return Err(io::Error::other("what is read back differs from what was written").into());
     }
@@ -233,36 +246,38 @@ pub(super) fn write(
 ) -> Result<ImageReport, CheckpointError> {
     let start = engine.sequence();
     let mut writer = Writer::begin(machine, path, engine.schema(), start)?;
+    let mut pace = Pace::beside_others(stop);
     scan(
         engine,
         &mut writer,
         start,
-        stop,
+        &mut pace,
         &mut |tree, key, value, payload| {
             format::change(payload, tree, key, Some(value));
             Ok(1)
         },
     )?;
+    // What was read may have come from groups that are not synced yet: the image goes on until they are.
+    engine.until_synced(|| pace.is_over())?;
     let end = engine.sequence();
-    let mut failed = None;
+    let mut failed = Ok(());
     let read = reading::read(journal, start, Some(end), &mut |sequence, payload| {
         let changes = format::changes(payload).map(|changes| changes.len());
-        if failed.is_none() {
-            failed = writer
-                .record(sequence, payload, changes.unwrap_or_default())
-                .err();
+        if failed.is_ok() {
+            let written = writer.record(sequence, payload, changes.unwrap_or_default());
+            failed = written
+                .map_err(CheckpointError::from)
+                .and_then(|()| pace.step());
         }
         Ok(())
     })?;
-    if let Some(failed) = failed {
-        return Err(failed.into());
-    }
+    failed?;
     if read.last != end {
         let why = format!("the journal ends with {}, not with {end}", read.last);
         return Err(io::Error::other(why).into());
     }
     let report = writer.end(end)?;
-    read_back(path, report)
+    read_back(path, report, &mut pace)
 }
 
 /// Reads a checkpoint of a schema up to `known`; visits the changes of each record in order. Nothing that was visited counts unless this
@@ -355,3 +370,6 @@ pub(super) fn read(
         _ => Err(wrong()),
     }
 }
+
+#[cfg(test)]
+mod tests;

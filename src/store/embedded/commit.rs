@@ -22,8 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use self::between::Turns;
-use super::checkpoint::{CheckpointError, ImageReport};
-use super::engine::{Changes, Engine, Strictly};
+use super::engine::{Changes, Engine};
 use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
@@ -191,7 +190,7 @@ impl Loop {
         let is_strict = self.parts.engine.is_strict() || self.unsynced.is_overdue();
         let must_sync = txn.must_sync() || is_strict;
         let (changes, rings) = txn.finish();
-        // Images begin with a use case that changes nothing.
+        // Whoever wants all groups synced waits for this one.
         let is_nothing = changes.is_empty() && !(is_strict && self.parts.journal.has_loose());
         let written = match (is_nothing, must_sync) {
             (true, _) => Ok(None),
@@ -306,13 +305,8 @@ impl Loop {
         if self.checkpoint.is_some() {
             return;
         }
-        let strictly = Engine::strictly(&self.parts.engine);
-        if let Err(error) = self.settle() {
-            tracing::error!(%error, "the journal could not be synced; no checkpoint is taken now");
-            return;
-        }
         let images = Arc::clone(&self.parts.images);
-        let take = move || match taken_strictly(&images, strictly) {
+        let take = move || match images.checkpoint() {
             Ok(report) => {
                 let (sequence, bytes) = (report.sequence, report.bytes);
                 tracing::info!(sequence, bytes, "checkpoint taken");
@@ -371,11 +365,4 @@ impl Loop {
             let _nobody = done.send(copy);
         }
     }
-}
-
-/// Takes a checkpoint while every group is synced.
-fn taken_strictly(images: &Images, strictly: Strictly) -> Result<ImageReport, CheckpointError> {
-    let taken = images.checkpoint();
-    drop(strictly);
-    taken
 }

@@ -7,6 +7,7 @@
 //! see `blocks`. Only synced groups go into sled: it never is ahead of the journal.
 
 mod draining;
+mod patience;
 mod walk;
 
 use std::fs::File;
@@ -23,7 +24,6 @@ use arc_swap::ArcSwapOption;
 use sled::IVec;
 
 use self::draining::Drain;
-pub(super) use self::draining::Strictly;
 pub(super) use self::walk::Walk;
 use self::walk::is_empty;
 use super::blocks::Blocks;

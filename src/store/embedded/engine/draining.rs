@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::patience::Patience;
 use super::{Engine, Open, SEQUENCE, as_io, locked};
 use crate::store::embedded::keys::Tree;
 use crate::store::embedded::memory::Layer;
@@ -21,9 +22,9 @@ pub(super) enum Drain {
 
 /// While it lives every group is synced.
 #[derive(Debug)]
-pub(in crate::store::embedded) struct Strictly(Arc<Engine>);
+pub(in crate::store::embedded) struct Strictly<'a>(&'a Engine);
 
-impl Drop for Strictly {
+impl Drop for Strictly<'_> {
     fn drop(&mut self) {
         self.0.strict.fetch_sub(1, Ordering::Relaxed);
     }
@@ -103,10 +104,10 @@ impl Engine {
         self.rung.notify_all();
     }
 
-    /// From here on every group is synced, as long as the guard lives.
-    pub(in crate::store::embedded) fn strictly(engine: &Arc<Self>) -> Strictly {
-        engine.strict.fetch_add(1, Ordering::Relaxed);
-        Strictly(Arc::clone(engine))
+    /// From the next group on every one is synced, as long as the guard lives.
+    pub(in crate::store::embedded) fn strictly(&self) -> Strictly<'_> {
+        self.strict.fetch_add(1, Ordering::Relaxed);
+        Strictly(self)
     }
 
     /// Whether every group is to be synced.
@@ -119,6 +120,20 @@ impl Engine {
     /// # Errors
     /// What sled or the disk said, or that there are changes which the journal has not synced.
     pub(in crate::store::embedded) fn sync(&self) -> io::Result<()> {
+        self.sync_when(|| Err(io::Error::other("the journal is not synced up to here")))
+    }
+
+    /// Like [`Engine::sync`] while groups go on: waits for the journal. Not for the thread that syncs that.
+    ///
+    /// # Errors
+    /// What sled or the disk said.
+    pub(in crate::store::embedded) fn sync_beside_groups(&self) -> io::Result<()> {
+        let _strictly = self.strictly();
+        let patience = Patience::new();
+        self.sync_when(|| patience.wait())
+    }
+
+    fn sync_when(&self, wait: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let target = self.sequence();
         // Each round puts a layer into sled, ours or one that was sealed in between.
         loop {
@@ -126,10 +141,12 @@ impl Engine {
             if recent.drained >= target {
                 break;
             }
-            if recent.is_loose && recent.sealed.is_none() {
-                return Err(io::Error::other("the journal is not synced up to here"));
-            }
+            let waits = recent.is_loose && recent.sealed.is_none();
             drop(recent);
+            if waits {
+                wait()?;
+                continue;
+            }
             self.seal(&locked(&self.applying));
             self.drain()?;
         }
