@@ -44,7 +44,7 @@ impl Config {
     pub fn routing(&self) -> Routing {
         let routes = self.endpoints.iter().map(|endpoint| Route {
             endpoint: endpoint.name.clone(),
-            events: endpoint.events.clone(),
+            events: endpoint.events,
             merchants: endpoint.merchants.clone(),
             ordered: endpoint.ordered,
         });

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::Timestamp;
 
@@ -105,7 +106,7 @@ impl fmt::Debug for UserId {
 
 /// The stable name of an endpoint in the configuration: `[a-z0-9-]{1,64}`. Deliveries refer to it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointName(String);
+pub struct EndpointName(Arc<str>);
 
 impl EndpointName {
     /// The name as configured.
@@ -124,7 +125,7 @@ impl FromStr for EndpointName {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidId(
                 "an endpoint's name is 1 to 64 characters of a-z, 0-9 and -",

@@ -3,8 +3,22 @@
 use super::{EndpointName, Event, EventContent, EventKind, MerchantNo};
 
 /// Which kinds an endpoint subscribes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventFilter(Vec<EventKind>);
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct EventFilter(
+    /// A bit for each.
+    u16,
+);
+
+const fn bit(kind: EventKind) -> u16 {
+    1 << kind as u16
+}
+
+impl std::fmt::Debug for EventFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wanted = EventKind::ALL.into_iter().filter(|kind| self.wants(*kind));
+        f.debug_set().entries(wanted).finish()
+    }
+}
 
 impl EventFilter {
     /// Reads patterns: a kind's name, a family (`kyc.*`, `relay.*`, `relay.endpoint.*`) or `*`.
@@ -12,32 +26,30 @@ impl EventFilter {
     /// # Errors
     /// The index of the first pattern that names no kind at all.
     pub fn parse<S: AsRef<str>>(patterns: &[S]) -> Result<Self, usize> {
-        let mut kinds = Vec::new();
+        let mut kinds = 0;
         for (index, pattern) in patterns.iter().enumerate() {
-            let matched: Vec<EventKind> = EventKind::ALL
+            let matched = EventKind::ALL
                 .into_iter()
                 .filter(|kind| matches(pattern.as_ref(), kind.as_str()))
-                .collect();
-            if matched.is_empty() {
+                .fold(0, |kinds, kind| kinds | bit(kind));
+            if matched == 0 {
                 return Err(index);
             }
-            kinds.extend(matched);
+            kinds |= matched;
         }
-        kinds.sort_unstable();
-        kinds.dedup();
         Ok(Self(kinds))
     }
 
     /// What an endpoint hears that does not say: the final results.
     #[must_use]
-    pub fn final_results() -> Self {
-        Self(vec![EventKind::KycApproved, EventKind::KycRejected])
+    pub const fn final_results() -> Self {
+        Self(bit(EventKind::KycApproved) | bit(EventKind::KycRejected))
     }
 
     /// Whether this kind is subscribed to.
     #[must_use]
-    pub fn wants(&self, kind: EventKind) -> bool {
-        self.0.contains(&kind)
+    pub const fn wants(self, kind: EventKind) -> bool {
+        self.0 & bit(kind) != 0
     }
 }
 
