@@ -86,6 +86,28 @@ fn who_is_up_is_found_on_every_list_and_nobody_is_told_twice() {
 }
 
 #[test]
+fn an_endpoint_that_ceased_to_want_order_is_another_entry() {
+    let scene = Scene::with_held(0..100);
+    let [ordered, not] = [1, 2].map(|n| result(&format!("user-{n}"), 1, at(n)));
+    scene.publish(&ordered, &routing(0..100));
+    let routes = (0..100).map(|number| Route {
+        endpoint: endpoint(number),
+        events: EventFilter::parse(&["kyc.*"]).unwrap(),
+        merchants: vec![],
+        ordered: number != 70,
+    });
+    scene.publish(&not, &Routing::new(routes.collect()));
+    assert_eq!(scene.lists().len(), 2);
+    scene.work_off();
+    let in_line = |event| {
+        (scene.deliveries(event).iter())
+            .filter(|one| one.line.is_some())
+            .count()
+    };
+    assert_eq!((in_line(&ordered), in_line(&not)), (100, 99));
+}
+
+#[test]
 fn a_list_whose_last_is_told_leaves_no_part() {
     let scene = Scene::with_held(0..256);
     let event = result("taro", 1, at(0));
