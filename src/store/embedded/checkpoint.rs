@@ -2,8 +2,9 @@
 //!
 //! Promise: a file that [`read`] reads to its end is the whole state after its sequence. It is taken while commits go
 //! on: the trees are read part by part, and the journal's groups from the beginning of that reading to its end are
-//! appended; that end is when the last group is synced of which anything was read. A key that nobody changed meanwhile was read
-//! as it was; one that was changed is set, last, by the last group that changed it. So applying the file in order gives exactly the state after the last of these groups.
+//! appended; that end is when the last group is synced of which anything was read. A key that nobody changed meanwhile was
+//! read as it was; one that was changed is set, last, by the last group that changed it. So applying the file in order
+//! gives exactly the state after the last of these groups.
 //!
 //! File: header, records as in the journal (the scan's carry the sequence at its start), then an end marker of 36
 //! bytes: `VXRCHEND`, last sequence (u64), changes (u64), CRC-32C of all before the marker (u32), CRC-32C of the marker
@@ -258,7 +259,8 @@ pub(super) fn write(
         },
     )?;
     // What was read may have come from groups that are not synced yet: the image goes on until they are.
-    engine.until_synced(|| pace.is_over())?;
+    let synced = engine.until_synced(|| pace.is_over());
+    synced.map_err(|error| pace.said(error))?;
     let end = engine.sequence();
     let mut failed = Ok(());
     let read = reading::read(journal, start, Some(end), &mut |sequence, payload| {

@@ -150,7 +150,7 @@ pub(super) fn divide<'r>(
         _ => false,
     };
     match (waits, targets.len()) {
-        (false, ..=DIRECT) => return Ok(targets),
+        (_, 0) | (false, ..=DIRECT) => return Ok(targets),
         (_, ..=PART) => {
             let named = targets.into_iter().map(Target::of).collect();
             txn.put(keys::fan_out(event.id, 0), Part::Named(named))?;
@@ -164,12 +164,8 @@ pub(super) fn divide<'r>(
         let at_once = if waits { Vec::new() } else { list.up(txn)? };
         let mut told = Vec::new();
         for place in at_once.into_iter().take(DIRECT - now.len()) {
-            now.extend(
-                usize::try_from(place)
-                    .ok()
-                    .and_then(|at| routes.get(at))
-                    .copied(),
-            );
+            let at = usize::try_from(place).ok();
+            now.extend(at.and_then(|at| routes.get(at)).copied());
             told.push(place);
         }
         let rest = Rest {

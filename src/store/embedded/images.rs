@@ -119,7 +119,7 @@ pub(super) fn take(
     })?;
     machine.reached(Point::CheckpointWritten)?;
     // Before the name: a sled that is behind a named checkpoint, in the same boot, has lost something.
-    engine.sync_beside_groups()?;
+    engine.sync_beside_groups(|| stop.load(Ordering::Relaxed))?;
     machine.rename(&aside, &directory.join(checkpoint::name(report.sequence)))?;
     machine.sync_directory(&directory)?;
     machine.reached(Point::CheckpointNamed)?;

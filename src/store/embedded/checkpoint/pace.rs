@@ -5,6 +5,7 @@
     reason = "shares out time by what work took, not a schedule that a test runs through"
 )]
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,14 @@ impl<'a> Pace<'a> {
     /// Whether it is to stop.
     pub(super) fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What ended it.
+    pub(super) fn said(&self, error: io::Error) -> CheckpointError {
+        if self.is_over() {
+            return CheckpointError::Stopped;
+        }
+        error.into()
     }
 
     /// Between two pieces of the work.

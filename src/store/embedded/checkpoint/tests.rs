@@ -69,7 +69,21 @@ fn an_image_that_waits_can_be_stopped() {
         images.stop();
         taken.join().unwrap()
     });
-    assert!(taken.is_err());
+    assert!(matches!(taken, Err(CheckpointError::Stopped)), "{taken:?}");
     let named = list(&directory.path().join(CHECKPOINTS)).unwrap();
     assert!(named.iter().all(|named| named.sequence == 0), "{named:?}");
+}
+
+/// A store that closes waits for its images, and syncs nothing meanwhile.
+#[test]
+fn whoever_waits_to_put_all_into_sled_can_be_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, _journal) = with_something_loose(directory.path());
+    let group = |key: &[u8]| vec![(Tree::Callbacks, vec![(key.to_vec(), Some(Vec::new()))])];
+    engine
+        .apply(group(b"synced"), engine.sequence() + 1)
+        .unwrap();
+    engine.apply_loose(group(b"not")).unwrap();
+    let ended = engine.sync_beside_groups(|| true);
+    assert!(ended.is_err_and(|error| error.kind() == io::ErrorKind::Interrupted));
 }

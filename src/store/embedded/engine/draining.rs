@@ -126,11 +126,14 @@ impl Engine {
     /// Like [`Engine::sync`] while groups go on: waits for the journal. Not for the thread that syncs that.
     ///
     /// # Errors
-    /// What sled or the disk said.
-    pub(in crate::store::embedded) fn sync_beside_groups(&self) -> io::Result<()> {
+    /// What sled or the disk said, or that `stop` said so.
+    pub(in crate::store::embedded) fn sync_beside_groups(
+        &self,
+        stop: impl Fn() -> bool,
+    ) -> io::Result<()> {
         let _strictly = self.strictly();
         let patience = Patience::new();
-        self.sync_when(|| patience.wait())
+        self.sync_when(|| patience.wait(&stop))
     }
 
     fn sync_when(&self, wait: impl Fn() -> io::Result<()>) -> io::Result<()> {

@@ -27,8 +27,11 @@ impl Patience {
     /// One step.
     ///
     /// # Errors
-    /// It has been too long.
-    pub(super) fn wait(&self) -> io::Result<()> {
+    /// It has been too long, or `stop` says so.
+    pub(super) fn wait(&self, stop: impl Fn() -> bool) -> io::Result<()> {
+        if stop() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         if self.0.elapsed() > LONGEST {
             return Err(io::Error::other("the journal is not synced up to here"));
         }
@@ -50,10 +53,7 @@ impl Engine {
         let _strictly = self.strictly();
         // A group after the next synced one may be loose again: it had begun before all were to be synced.
         while self.recent().is_loose && self.sequence() == before {
-            if stop() {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            patience.wait()?;
+            patience.wait(&stop)?;
         }
         Ok(())
     }
