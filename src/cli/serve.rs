@@ -38,6 +38,8 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    // Whoever hangs up while being written to ends nothing, also where the attempt to start again has reset this.
+    let _ignored = signal(SignalKind::pipe())?;
     let deps = Deps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),

@@ -567,6 +567,8 @@ impl Store for SledStore {
 
     async fn backup(&self, to: PathBuf) -> Result<u64, StoreError> {
         let images = Arc::clone(&self.images);
+        // While groups are refused, because sled lacks what the journal has, so is this.
+        self.committer.submit(|_| Ok(())).await?;
         self.read(move |_| {
             let report = images.backup(&to);
             report.map(|report| report.bytes).map_err(as_store)

@@ -31,6 +31,10 @@ const DIRECT: usize = 32;
 /// Endpoints in a part. Whatever comes in waits for one part at most; so few cost a quarter of a millisecond.
 pub(super) const PART: usize = 16;
 
+/// From the number of a list's part to that of the next one's: those that are left behind of it have theirs in between, at
+/// most [`LONGEST`] further on.
+const BETWEEN: usize = 2 * LONGEST;
+
 /// An endpoint that is to hear of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -159,7 +163,7 @@ pub(super) fn divide<'r>(
         _ => {}
     }
     let mut now = Vec::with_capacity(DIRECT);
-    for (first, routes) in (0..).step_by(LONGEST).zip(targets.chunks(LONGEST)) {
+    for (first, routes) in (0..).step_by(BETWEEN).zip(targets.chunks(LONGEST)) {
         let list = lists::of(txn, routes)?;
         let at_once = if waits { Vec::new() } else { list.up(txn)? };
         let mut told = Vec::new();

@@ -82,8 +82,8 @@ fn what_is_damaged_stops_nobody_else_and_stays() {
     for event in [&one, &other, &third] {
         scene.publish(event, &all);
     }
-    let broken = keys::fan_out(one.id, 256);
-    let orphans = [keys::fan_out(other.id, 0), keys::fan_out(other.id, 256)];
+    let broken = keys::fan_out(one.id, 512);
+    let orphans = [keys::fan_out(other.id, 0), keys::fan_out(other.id, 512)];
     scene.damage(Tree::FanOut, &broken);
     scene.damage(Tree::Events, &other.id.to_bytes());
     scene.damage(Tree::Endpoints, endpoint(3).as_str().as_bytes());
@@ -111,6 +111,23 @@ fn what_is_damaged_stops_nobody_else_and_stays() {
     assert_eq!(scene.told(&third).len(), 300);
     assert_eq!(scene.told(&newer).len(), 300);
     assert_eq!(scene.parts(), [broken]);
+}
+
+/// The last of a list is the last of its turn alone, and the next list still waits.
+#[test]
+fn what_is_left_behind_of_a_list_takes_nobodys_place() {
+    let scene = Scene::with_held(15..300);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..300));
+    assert_eq!(scene.told(&event).len(), 15);
+    scene.damage(Tree::Endpoints, endpoint(255).as_str().as_bytes());
+    while scene.work() {}
+    assert_eq!(scene.told(&event).len(), 299);
+    assert_eq!(scene.parts(), [keys::fan_out(event.id, 256)]);
+    let lost = scene.run(|txn| is_to_come(txn, event.id, &endpoint(255)));
+    assert!(!lost, "left alone until the next start");
+    scene.engine.fan_out.forget();
+    assert!(scene.run(|txn| is_to_come(txn, event.id, &endpoint(255))));
 }
 
 #[test]
@@ -233,7 +250,7 @@ fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_stor
         };
         rest.list.to_vec()
     };
-    let [gone, other] = [list_of(&txn, &event, 256), list_of(&txn, &orphan, 0)];
+    let [gone, other] = [list_of(&txn, &event, 512), list_of(&txn, &orphan, 0)];
     assert_eq!(lists.len(), 3);
     txn.delete(Tree::FanOutLists, gone);
     txn.put_raw(Tree::FanOutLists, other.clone(), lists[0].1.repeat(2));

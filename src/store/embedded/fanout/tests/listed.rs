@@ -68,7 +68,7 @@ fn who_is_up_is_found_on_every_list_and_nobody_is_told_twice() {
     let event = result("taro", 1, at(2));
     scene.publish(&event, &routing(0..600));
     assert_eq!(scene.told(&event), up);
-    let Part::Of(rest) = scene.part(&event, 256) else {
+    let Part::Of(rest) = scene.part(&event, 512) else {
         panic!("a list")
     };
     assert_eq!((rest.from, rest.told), (0, vec![0, 255]));
