@@ -1,9 +1,9 @@
 //! Fan-out in parts: an event that very many endpoints are to hear of gets its deliveries a few at a time, so that
 //! nobody waits for all of them.
 //!
-//! Promise: who is to hear of an event has its delivery, or stands in a part written in the event's own transaction.
-//! Making the deliveries of a part and deleting it is one transaction, which says no more than the synced one before it: a
-//! power cut takes both back together. Each endpoint hears of one user's results in their order: while a result has parts
+//! Promise: who is to hear of an event has its delivery, or stands in a part written in the event's own transaction, by name or on
+//! a list (`lists`). Making deliveries and writing how far that is, or deleting the part, is one transaction, which says no
+//! more than the synced one before it: a power cut takes both back together. Each endpoint hears of one user's results in their order: while a result has parts
 //! left, all of the same user's next result is put into parts too, and parts are worked off oldest result first.
 
 mod counting;
