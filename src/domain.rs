@@ -40,7 +40,7 @@ pub use job::{Job, JobKind, JobOrder, JobProgress, Standing};
 pub use ordered::Ordered;
 pub use pace::Pace;
 pub use retry::{Jitter, Schedule, ScheduleError};
-pub use routing::{EventFilter, Route, Routing};
+pub use routing::{EventFilter, Route, Routing, RoutingIdentity};
 pub use secret::{Secret, Secrets};
 pub use stranger::{Reception, Stranger};
 pub use time::Timestamp;

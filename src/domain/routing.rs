@@ -1,5 +1,7 @@
 //! Which endpoint hears of what.
 
+use std::sync::Arc;
+
 use super::{EndpointName, Event, EventContent, EventKind, MerchantNo};
 
 /// Which kinds an endpoint subscribes to.
@@ -84,19 +86,56 @@ impl Route {
 }
 
 /// All subscriptions, as configured at this moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routing(Vec<Route>);
+#[derive(Clone, Debug, Default)]
+pub struct Routing {
+    routes: Vec<Route>,
+    /// The kinds that anybody wants.
+    wanted: u16,
+    identity: RoutingIdentity,
+}
+
+/// Tells one set of subscriptions from another without reading them: those that have the same one are the same. The same
+/// subscriptions, read again, have another one.
+#[derive(Clone, Debug, Default)]
+pub struct RoutingIdentity(Arc<()>);
+
+impl PartialEq for RoutingIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for RoutingIdentity {}
+
+impl PartialEq for Routing {
+    fn eq(&self, other: &Self) -> bool {
+        self.routes == other.routes
+    }
+}
+
+impl Eq for Routing {}
 
 impl Routing {
     /// The subscriptions in the order of the file.
     #[must_use]
-    pub const fn new(routes: Vec<Route>) -> Self {
-        Self(routes)
+    pub fn new(routes: Vec<Route>) -> Self {
+        let wanted = routes.iter().fold(0, |all, route| all | route.events.0);
+        Self {
+            routes,
+            wanted,
+            identity: RoutingIdentity::default(),
+        }
+    }
+
+    /// What tells these from others.
+    #[must_use]
+    pub const fn identity(&self) -> &RoutingIdentity {
+        &self.identity
     }
 
     /// The endpoints, in the order of the file.
     pub fn endpoints(&self) -> impl Iterator<Item = &EndpointName> {
-        self.0.iter().map(|route| &route.endpoint)
+        self.routes.iter().map(|route| &route.endpoint)
     }
 
     /// Whether there is such an endpoint.
@@ -108,21 +147,27 @@ impl Routing {
     /// Whether anyone subscribes to this kind of this merchant.
     #[must_use]
     pub fn wanted(&self, kind: EventKind, merchant: Option<&MerchantNo>) -> bool {
-        self.0.iter().any(|route| route.wants_of(kind, merchant))
+        // Asked for each answer; where nobody wants any of a kind, nobody is looked at.
+        self.wanted & bit(kind) != 0
+            && (self.routes.iter()).any(|route| route.wants_of(kind, merchant))
     }
 
     /// Who is to hear of `event`. An endpoint does not hear of its own failure, and a test only reaches the
     /// endpoint under test.
     pub fn targets<'a>(&'a self, event: &'a Event) -> impl Iterator<Item = &'a Route> {
-        self.0.iter().filter(move |route| match &event.content {
-            EventContent::Operational(super::OperationalEvent::Test { endpoint }) => {
-                route.endpoint == *endpoint
-            }
-            EventContent::Operational(news) if news.about_endpoint() == Some(&route.endpoint) => {
-                false
-            }
-            _ => route.wants_of(event.kind(), event.merchant()),
-        })
+        self.routes
+            .iter()
+            .filter(move |route| match &event.content {
+                EventContent::Operational(super::OperationalEvent::Test { endpoint }) => {
+                    route.endpoint == *endpoint
+                }
+                EventContent::Operational(news)
+                    if news.about_endpoint() == Some(&route.endpoint) =>
+                {
+                    false
+                }
+                _ => route.wants_of(event.kind(), event.merchant()),
+            })
     }
 }
 

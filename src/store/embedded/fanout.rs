@@ -7,12 +7,14 @@
 //! left, all of the same user's next result is put into parts too, and parts are worked off oldest result first.
 
 mod counting;
+mod hearers;
 mod known;
 pub(super) mod lists;
 
 use std::sync::atomic::Ordering;
 
 pub(super) use self::counting::to_come;
+use self::hearers::Hearers;
 pub(super) use self::known::Known;
 use self::lists::{LONGEST, ListId};
 use super::codec::{self, damaged};
@@ -141,44 +143,41 @@ fn left(txn: &Txn<'_>, part: &Part) -> Result<Vec<Target>, StoreError> {
 }
 
 /// Those who get their delivery of an event at once; who else is to hear is written down. The event is not stored yet.
-pub(super) fn divide<'r>(
+pub(super) fn divide(
     txn: &mut Txn<'_>,
-    event: &'r Event,
-    routing: &'r Routing,
-) -> Result<Vec<&'r Route>, StoreError> {
-    let targets: Vec<&Route> = routing.targets(event).collect();
+    event: &Event,
+    routing: &Routing,
+) -> Result<Vec<Target>, StoreError> {
     let waits = match &event.content {
         EventContent::Result(result) if result.sequence > 1 => {
             is_under_way(txn, &result.merchant, &result.user, 0)?
         }
         _ => false,
     };
-    match (waits, targets.len()) {
-        (_, 0) | (false, ..=DIRECT) => return Ok(targets),
-        (_, ..=PART) => {
-            let named = targets.into_iter().map(Target::of).collect();
-            txn.put(keys::fan_out(event.id, 0), Part::Named(named))?;
+    let lists = match hearers::of(txn, event, routing)? {
+        Hearers::Few(targets) => {
+            if !waits {
+                return Ok(targets);
+            }
+            for (number, some) in (0..).zip(targets.chunks(PART)) {
+                txn.put(keys::fan_out(event.id, number), Part::Named(some.to_vec()))?;
+            }
             return Ok(Vec::new());
         }
-        _ => {}
-    }
+        Hearers::Listed(lists) => lists,
+    };
     let mut now = Vec::with_capacity(DIRECT);
-    for (first, routes) in (0..).step_by(BETWEEN).zip(targets.chunks(LONGEST)) {
-        let list = lists::of(txn, routes)?;
-        let at_once = if waits { Vec::new() } else { list.up(txn)? };
-        let mut told = Vec::new();
-        for place in at_once.into_iter().take(DIRECT - now.len()) {
-            let at = usize::try_from(place).ok();
-            now.extend(at.and_then(|at| routes.get(at)).copied());
-            told.push(place);
-        }
+    for (first, used) in (0..).step_by(BETWEEN).zip(lists.iter()) {
+        let mut told = if waits { Vec::new() } else { used.up(txn)? };
+        told.truncate(DIRECT - now.len());
+        now.extend(used.list.at(&told));
         let rest = Rest {
-            list: list.id,
+            list: used.id,
             from: 0,
             told,
         };
-        if rest.places(routes.len()).next().is_some() {
-            list.store(txn)?;
+        if rest.places(used.list.targets.len()).next().is_some() {
+            used.store(txn)?;
             txn.put(keys::fan_out(event.id, first), Part::Of(rest))?;
         }
     }

@@ -23,8 +23,8 @@ pub(super) fn publish(
         let key = keys::event_of_user(&result.merchant, &result.user, result.sequence);
         txn.put_raw(Tree::EventsByUser, key, event.id.to_bytes().to_vec());
     }
-    for route in now {
-        let delivery = fresh(&event, route.endpoint.clone(), route.ordered);
+    for target in now {
+        let delivery = fresh(&event, target.endpoint, target.ordered);
         enqueue_fresh(txn, delivery)?;
     }
     txn.put(event.id.to_bytes().to_vec(), event)

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::hearers::Remembered;
 use super::lists::Lists;
 use crate::domain::{EndpointName, Health};
 use crate::store::StoreError;
@@ -21,6 +22,7 @@ pub(in crate::store::embedded) struct Known {
     /// Parts that are left alone because a record is damaged.
     pub(super) skipped: Mutex<BTreeSet<Vec<u8>>>,
     pub(super) lists: Mutex<Lists>,
+    pub(super) hearers: Mutex<Remembered>,
     held: Mutex<Held>,
 }
 
@@ -38,6 +40,7 @@ impl Default for Known {
             is_any: AtomicBool::new(true),
             skipped: Mutex::default(),
             lists: Mutex::default(),
+            hearers: Mutex::default(),
             held: Mutex::default(),
         }
     }
@@ -76,6 +79,7 @@ impl Known {
         self.is_any.store(true, Ordering::Relaxed);
         locked(&self.skipped).clear();
         *locked(&self.lists) = Lists::default();
+        *locked(&self.hearers) = Remembered::default();
         *locked(&self.held) = Held::default();
     }
 

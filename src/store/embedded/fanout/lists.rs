@@ -22,7 +22,7 @@ use crate::store::embedded::txn::Txn;
 pub(super) const LONGEST: usize = 256;
 
 /// Lists kept in memory, some 15 kB each.
-const RECENT: usize = 64;
+pub(super) const RECENT: usize = 64;
 
 /// Lists deleted at a time, at least, where so many are not used.
 const FORGOTTEN: usize = 64;

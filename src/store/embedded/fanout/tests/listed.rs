@@ -242,3 +242,47 @@ fn parts_of_the_version_before_are_worked_off() {
         .collect();
     assert_eq!(lines, [true, true, true, false]);
 }
+
+#[test]
+fn who_hears_of_one_kind_or_merchant_is_not_who_hears_of_another() {
+    let scene = Scene::with_held(0..0);
+    let (own, kinds) = (user("taro").0, ["kyc.*", "kyc.rejected"]);
+    let routes = (0..120).map(|number| Route {
+        endpoint: endpoint(number),
+        events: EventFilter::parse(&[kinds[usize::from(number >= 80)]]).unwrap(),
+        merchants: if number < 40 {
+            vec![own.clone()]
+        } else {
+            vec![]
+        },
+        ordered: true,
+    });
+    let routing = Routing::new(routes.collect());
+    let changed = |mut event: Event, change: fn(&mut ResultEvent)| {
+        if let EventContent::Result(result) = &mut event.content {
+            change(result);
+        }
+        event
+    };
+    let of_another = |event| changed(event, |one| one.merchant = "1027749637".parse().unwrap());
+    let rejected = |event| {
+        let verdict = |one: &mut ResultEvent| {
+            one.verdict = Verdict::new(Status::parse("3").unwrap(), None);
+        };
+        changed(event, verdict)
+    };
+    let of = |name, number| result(name, 1, at(number));
+    // Twice each: found out, and remembered.
+    for (event, hears) in [
+        (of("taro", 0), 0..80),
+        (of_another(of("jiro", 1)), 40..80),
+        (rejected(of("saburo", 2)), 0..120),
+        (of("shiro", 3), 0..80),
+        (of_another(of("goro", 4)), 40..80),
+        (rejected(of("rokuro", 5)), 0..120),
+    ] {
+        scene.publish(&event, &routing);
+        scene.work_off();
+        assert_eq!(scene.told(&event), hears.collect::<Vec<_>>());
+    }
+}
