@@ -2,14 +2,15 @@
 //! it may never make of it, and that the sync comes. Seen through what the store asks of its disk.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vexora_relay::clock::SeededEntropy;
 use vexora_relay::domain::{Delivery, Timestamp};
-use vexora_relay::store::embedded::{Rebuilt, SledStore};
+use vexora_relay::store::embedded::{JournalSettings, Rebuilt, SledStore};
 use vexora_relay::store::{AttemptRecorded, DeliveryClaim, Store as _, StoreError};
 
 use super::durable::{self, Odd, block_on, merchant, user};
@@ -191,4 +192,99 @@ fn whatever_else_comes_of_an_attempt_is_synced() {
     let claim = scene.claim(due);
     scene.cut();
     is_refused(scene.record(&claim, 204));
+}
+
+/// All but sled, which is made again from it.
+fn copied(from: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("makes");
+    let mut left = vec![std::path::PathBuf::new()];
+    while let Some(inner) = left.pop() {
+        for entry in std::fs::read_dir(from.join(&inner)).expect("lists") {
+            let entry = entry.expect("lists");
+            let path = inner.join(entry.file_name());
+            let is_directory = entry.file_type().expect("a type").is_dir();
+            if is_directory && !path.starts_with("sled") {
+                std::fs::create_dir(copy.path().join(&path)).expect("makes");
+                left.push(path);
+            } else if !is_directory && !path.ends_with("lock") {
+                std::fs::copy(entry.path(), copy.path().join(&path)).expect("copies");
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn a_kill_at_any_step_finds_every_success_also_where_the_journal_goes_on_in_a_new_file() {
+    const USERS: usize = 40;
+    let directory = tempfile::tempdir().expect("makes");
+    let heard = Arc::new(AtomicUsize::new(usize::MAX));
+    let killed = Arc::new(Mutex::new(Vec::new()));
+    // Before each step, what a kill would leave behind, and how many successes had been recorded.
+    let machine = Odd::with_fault({
+        let (data, heard, killed) = (
+            directory.path().to_owned(),
+            Arc::clone(&heard),
+            Arc::clone(&killed),
+        );
+        let steps = AtomicUsize::new(0);
+        move |path, step| {
+            let known = heard.load(Ordering::SeqCst);
+            if known == usize::MAX || !path.to_string_lossy().contains("/journal") {
+                return Ok(true);
+            }
+            // Every step of a file's making, and every seventh else.
+            let is_new = step != "write" || std::fs::metadata(path).is_ok_and(|it| it.len() < 100);
+            if is_new || steps.fetch_add(1, Ordering::SeqCst) % 7 == 0 {
+                let mut killed = killed.lock().expect("whole");
+                killed.push((known, step.to_owned(), copied(&data)));
+            }
+            Ok(true)
+        }
+    });
+    let tuning = JournalSettings {
+        segment: 4 << 10,
+        ..LARGE
+    };
+    let (store, _) = durable::open(directory.path(), tuning, Arc::new(machine)).expect("opens");
+    let entropy = SeededEntropy::new(3);
+    block_on(async {
+        for number in 0..USERS {
+            let made = durable::result(&store, &entropy, number, 0, &|_| {}).await;
+            made.expect("a result");
+        }
+    });
+    for number in 0..USERS {
+        heard.store(number, Ordering::SeqCst);
+        let endpoint = "ledger".parse().expect("valid");
+        let claims = store.claim_deliveries(&endpoint, NOW, Duration::from_secs(30), 1);
+        let claim = block_on(claims).expect("claims").remove(0);
+        let report = durable::attempt(&entropy, NOW, 204);
+        let recorded = block_on(store.record_attempt(&claim, report)).expect("records");
+        assert!(recorded.is_some());
+    }
+    heard.store(usize::MAX, Ordering::SeqCst);
+    drop(store);
+    wait_for_lock(directory.path());
+    let killed = std::mem::take(&mut *killed.lock().expect("whole"));
+    let made = killed
+        .iter()
+        .filter(|(_, step, _)| step == "create")
+        .count();
+    assert!(
+        made >= 3 && killed.len() >= 20,
+        "{made} of {}",
+        killed.len()
+    );
+    for (known, step, directory) in killed {
+        let (store, report) = durable::reopen(directory.path());
+        assert_eq!(report.rebuilt, Some(Rebuilt::Missing));
+        let is_told = |number: &usize| {
+            let story = block_on(store.story(&merchant(), &user(*number))).expect("reads");
+            let mut told = story.events.iter().flat_map(|(_, told)| told);
+            told.all(|(delivery, _)| !delivery.is_pending())
+        };
+        let told = (0..USERS).filter(is_told).count();
+        assert!(told >= known, "{told} of {known} before a {step}");
+    }
 }

@@ -256,8 +256,17 @@ impl Loop {
         }
     }
 
+    /// What is not synced yet is, before the journal goes on in another file.
+    fn settle_before(&mut self, changes: &Changes) -> io::Result<()> {
+        if self.parts.journal.must_settle_before(changes) {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
     /// Makes a group durable, then visible.
     fn write(&mut self, changes: Changes) -> io::Result<()> {
+        self.settle_before(&changes)?;
         let sequence = self.parts.journal.append(&changes)?;
         let reached = self.parts.machine.reached(Point::SyncedNotApplied);
         let applied = reached.and_then(|()| self.parts.engine.apply(changes, sequence));
@@ -270,6 +279,7 @@ impl Loop {
 
     /// Makes a group visible that a kill does not undo. Returns whether it was synced all the same.
     fn write_loose(&mut self, changes: Changes) -> io::Result<bool> {
+        self.settle_before(&changes)?;
         let engine = &self.parts.engine;
         let synced = self.parts.journal.append_loose(&changes)?;
         let applied = match synced {

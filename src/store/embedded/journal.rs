@@ -4,8 +4,10 @@
 //! count for nothing and the journal goes on by itself as soon as the disk does.
 //!
 //! [`Journal::append_loose`] writes without syncing, so that a kill does not undo it. Such changes are not a record of
-//! their own: the next synced group is written over them, with them in front, as one record. So each record is
-//! durable before the next one begins, and a bad record with a good one behind it is damage, never a cut.
+//! their own: the next group, synced or not, makes the record longer that they are in. So each record is durable
+//! before the next one begins, and a bad record with a good one behind it is damage, never a cut. What makes a record
+//! longer is written behind it first, and its new length and checksum last: who is killed in between leaves the record
+//! as it was.
 //!
 //! A file on which a write or a sync failed is never trusted again: the kernel may drop the pages and report the next
 //! sync as done. It is cut back to its last synced record where that works, and the next record opens a new file whose
@@ -34,8 +36,9 @@ pub(super) const JOURNAL: &str = "journal";
 /// A mebibyte costs one slower group in some hundreds.
 const AHEAD: u64 = 1 << 20;
 
-/// Bytes of unsynced changes that the next group may carry with it.
-const LOOSE: usize = 16 << 10;
+/// Bytes of unsynced changes that the next group may carry with it. A sync of so much takes little longer than one of a
+/// single group.
+const LOOSE: usize = 64 << 10;
 
 /// How large files may grow and when they are replaced.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +86,8 @@ struct Current {
     length: u64,
     /// Bytes that were ever written, zeros included.
     filled: u64,
+    /// Bytes of the next record's payload that are written and not synced.
+    loose: usize,
 }
 
 /// The writing end. One thread has it.
@@ -97,7 +102,7 @@ pub(super) struct Journal {
     schema: u32,
     written: u64,
     metrics: Arc<CommitMetrics>,
-    /// Changes that were written and not synced: the beginning of the next record.
+    /// Changes that were written and not synced: the beginning of the next record's payload.
     loose: Vec<u8>,
 }
 
@@ -151,6 +156,13 @@ impl Journal {
         !self.loose.is_empty()
     }
 
+    /// Whether what is not synced must be [settled](Journal::settle) before these changes are written: they go into
+    /// another file, and who is killed in between must find it.
+    pub(super) fn must_settle_before(&self, changes: &Changes) -> bool {
+        let size = format::PREFIX + self.loose.len() + format::size(changes);
+        self.has_loose() && (self.current.as_ref()).is_some_and(|file| !self.fits(file, size))
+    }
+
     /// Syncs what is not synced yet; returns its sequence.
     ///
     /// # Errors
@@ -168,12 +180,12 @@ impl Journal {
     /// What the system said. The group counts for nothing.
     pub(super) fn append(&mut self, changes: &Changes) -> io::Result<u64> {
         self.machine.reached(Point::BeforeWrite)?;
-        let sequence = self.sequence + 1;
-        let length = self.put(changes, true)?;
-        self.sequence = sequence;
-        self.written += length;
+        self.put(changes, true)?;
+        self.sequence += 1;
+        self.written += u64::try_from(format::PREFIX + self.loose.len()).unwrap_or(u64::MAX);
         self.loose.clear();
-        Ok(sequence)
+        self.loose.shrink_to(2 * LOOSE);
+        Ok(self.sequence)
     }
 
     /// Writes changes that a kill is not to undo, without syncing them, unless there is much of that already: then it
@@ -182,31 +194,41 @@ impl Journal {
     /// # Errors
     /// What the system said. They count for nothing.
     pub(super) fn append_loose(&mut self, changes: &Changes) -> io::Result<Option<u64>> {
-        self.machine.reached(Point::BeforeWrite)?;
-        // Written anew with each group after it: beyond this a sync is cheaper.
         if self.loose.len() > LOOSE {
             return self.append(changes).map(Some);
         }
+        self.machine.reached(Point::BeforeWrite)?;
         self.put(changes, false)?;
-        format::append(&mut self.loose, changes);
         Ok(None)
     }
 
-    /// Writes the next record. Returns its length.
-    fn put(&mut self, changes: &Changes, is_synced: bool) -> io::Result<u64> {
-        let mut payload = self.loose.clone();
-        format::append(&mut payload, changes);
-        let sequence = self.sequence + 1;
-        let size = u64::try_from(payload.len() + format::PREFIX).map_err(io::Error::other)?;
+    /// Writes the next record, or makes it longer. If that fails it is what it was.
+    fn put(&mut self, changes: &Changes, is_synced: bool) -> io::Result<()> {
+        let length = self.loose.len();
+        format::append(&mut self.loose, changes);
+        let written = self.put_payload(is_synced);
+        if written.is_err() {
+            self.loose.truncate(length);
+        }
+        written
+    }
+
+    fn fits(&self, file: &Current, size: usize) -> bool {
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        file.length.saturating_add(size) <= self.settings.segment
+    }
+
+    fn put_payload(&mut self, is_synced: bool) -> io::Result<()> {
+        let size = format::PREFIX + self.loose.len();
         let mut current = match self.current.take() {
             // A record that is larger than a segment gets one to itself.
-            Some(current) if current.length + size <= self.settings.segment => current,
-            _full_or_none => self.start_segment(sequence)?,
+            Some(current) if self.fits(&current, size) => current,
+            _full_or_none => self.start_segment(self.sequence + 1)?,
         };
-        match self.write(&mut current, sequence, &payload, is_synced) {
+        match self.write(&mut current, is_synced) {
             Ok(()) => {
                 self.current = Some(current);
-                Ok(size)
+                Ok(())
             }
             Err(error) => {
                 // Best effort, and not relied on: the next file's first sequence voids the tail anyway.
@@ -220,29 +242,40 @@ impl Journal {
     }
 
     #[allow(clippy::disallowed_methods, reason = "measures how long the disk took")]
-    fn write(
-        &self,
-        current: &mut Current,
-        sequence: u64,
-        payload: &[u8],
-        is_synced: bool,
-    ) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(payload.len() + format::PREFIX);
-        format::frame(&mut bytes, current.salt, sequence, payload)?;
-        let length = current.length + u64::try_from(bytes.len()).map_err(io::Error::other)?;
-        if length > current.filled {
-            let filled = length + AHEAD.min(self.settings.segment.saturating_sub(length));
-            let missing = usize::try_from(filled - length).map_err(io::Error::other)?;
+    fn write(&self, current: &mut Current, is_synced: bool) -> io::Result<()> {
+        let (salt, sequence) = (current.salt, self.sequence + 1);
+        let (begins, payload) = (current.length, self.loose.as_slice());
+        let prefix = format::prefix(salt, sequence, payload)?;
+        let new = payload.get(current.loose..).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(format::PREFIX + new.len());
+        let at = if current.loose == 0 {
+            bytes.extend_from_slice(&prefix);
+            begins
+        } else {
+            begins + u64::try_from(format::PREFIX + current.loose).map_err(io::Error::other)?
+        };
+        bytes.extend_from_slice(new);
+        let ends = at + u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        if ends > current.filled {
+            let filled = ends + AHEAD.min(self.settings.segment.saturating_sub(ends));
+            let missing = usize::try_from(filled - ends).map_err(io::Error::other)?;
             bytes.resize(bytes.len() + missing, 0);
             current.filled = filled;
         }
-        current.file.write_at(&bytes, current.length)?;
+        if !new.is_empty() {
+            current.file.write_at(&bytes, at)?;
+            if current.loose > 0 {
+                current.file.write_at(&prefix, begins)?;
+            }
+        }
+        current.loose = payload.len();
         self.machine.reached(Point::WrittenNotSynced)?;
         if is_synced {
             let began = Instant::now();
             current.file.sync()?;
             self.metrics.synced(payload.len(), began.elapsed());
-            current.length = length;
+            current.length = ends;
+            current.loose = 0;
         }
         Ok(())
     }
@@ -269,6 +302,7 @@ impl Journal {
             salt: header.salt,
             length,
             filled: length,
+            loose: 0,
         })
     }
 }

@@ -118,6 +118,26 @@ fn checksum(salt: u64, length: &[u8], rest: &[&[u8]]) -> u32 {
     crc
 }
 
+/// The bytes before a record's payload, which may not exceed 4 GiB.
+pub(in crate::store::embedded) fn prefix(
+    salt: u64,
+    sequence: u64,
+    payload: &[u8],
+) -> std::io::Result<[u8; PREFIX]> {
+    let length = u32::try_from(payload.len())
+        .map_err(std::io::Error::other)?
+        .to_le_bytes();
+    let sequence = sequence.to_le_bytes();
+    let crc = checksum(salt, &length, &[&sequence, payload]).to_le_bytes();
+    let mut prefix = [0; PREFIX];
+    let fields = length.iter().chain(&crc).chain(&sequence);
+    prefix
+        .iter_mut()
+        .zip(fields)
+        .for_each(|(at, byte)| *at = *byte);
+    Ok(prefix)
+}
+
 /// Appends a record; `payload` may not exceed 4 GiB.
 pub(in crate::store::embedded) fn frame(
     out: &mut Vec<u8>,
@@ -125,13 +145,7 @@ pub(in crate::store::embedded) fn frame(
     sequence: u64,
     payload: &[u8],
 ) -> std::io::Result<()> {
-    let length = u32::try_from(payload.len())
-        .map_err(std::io::Error::other)?
-        .to_le_bytes();
-    let sequence = sequence.to_le_bytes();
-    out.extend_from_slice(&length);
-    out.extend_from_slice(&checksum(salt, &length, &[&sequence, payload]).to_le_bytes());
-    out.extend_from_slice(&sequence);
+    out.extend_from_slice(&prefix(salt, sequence, payload)?);
     out.extend_from_slice(payload);
     Ok(())
 }
@@ -181,6 +195,15 @@ pub(in crate::store::embedded) fn append(out: &mut Vec<u8>, changes: &Changes) {
             change(out, *tree, key, value.as_deref());
         }
     }
+}
+
+/// Bytes that a group's changes take in a payload.
+pub(in crate::store::embedded) fn size(changes: &Changes) -> usize {
+    let entries = changes.iter().flat_map(|(_, entries)| entries);
+    let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        6 + key.len() + value.as_ref().map_or(0, |value| 4 + value.len())
+    };
+    entries.map(size).sum()
 }
 
 /// The changes of a payload, in order.
