@@ -108,7 +108,7 @@ fn the_same_process_starts_again_with_few_arenas_unless_somebody_has_said_how_ma
     let said = [
         (
             None,
-            vec!["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=1048576"],
+            vec!["MALLOC_ARENA_MAX=4", "MALLOC_MMAP_THRESHOLD_=1048576"],
         ),
         (Some(("MALLOC_ARENA_MAX", "7")), vec!["MALLOC_ARENA_MAX=7"]),
         (Some(("GLIBC_TUNABLES", "glibc.malloc.arena_max=7")), vec![]),

@@ -235,7 +235,7 @@ fn a_kill_at_any_step_finds_every_success_also_where_the_journal_goes_on_in_a_ne
             }
             // Every step of a file's making, and every seventh else.
             let is_new = step != "write" || std::fs::metadata(path).is_ok_and(|it| it.len() < 100);
-            if is_new || steps.fetch_add(1, Ordering::SeqCst) % 7 == 0 {
+            if is_new || steps.fetch_add(1, Ordering::SeqCst).is_multiple_of(7) {
                 let mut killed = killed.lock().expect("whole");
                 killed.push((known, step.to_owned(), copied(&data)));
             }

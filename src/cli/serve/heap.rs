@@ -10,10 +10,10 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// Two arenas, and free memory at the end of one goes back beyond 2 MiB. What takes more than 1 MiB is mapped, and goes
+/// Four arenas, and free memory at the end of one goes back beyond 2 MiB. What takes more than 1 MiB is mapped, and goes
 /// back at once. Naming the last two also ends their growing by themselves (`mallopt(3)`).
 const SETTINGS: [(&str, &str); 3] = [
-    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_ARENA_MAX", "4"),
     ("MALLOC_TRIM_THRESHOLD_", "2097152"),
     ("MALLOC_MMAP_THRESHOLD_", "1048576"),
 ];

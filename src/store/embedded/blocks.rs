@@ -11,6 +11,7 @@
 //! also by who comes after a process that was killed meanwhile. One thread writes.
 
 mod extent;
+mod near;
 mod walking;
 
 use std::io;
@@ -21,6 +22,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use sled::IVec;
 
 use self::extent::Extent;
+use self::near::Near;
 use self::walking::{Bounds, Walk};
 use super::engine::as_io;
 
@@ -45,6 +47,7 @@ pub(super) struct Blocks {
     extent: RwLock<Option<Extent>>,
     /// Held for writing while entries move from one block to another.
     moving: RwLock<()>,
+    near: Near,
     /// Changes until the process is as good as killed.
     #[cfg(test)]
     left: std::sync::atomic::AtomicUsize,
@@ -61,6 +64,7 @@ impl Blocks {
             size,
             extent: RwLock::default(),
             moving: RwLock::default(),
+            near: Near::default(),
             #[cfg(test)]
             left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
@@ -76,8 +80,8 @@ impl Blocks {
         if !self.may_hold((Bound::Included(key), Bound::Included(key))) {
             return Ok(None);
         }
-        let _still = self.still();
-        let Some((_, block)) = self.block_of(key)? else {
+        let still = self.still();
+        let Some((_, block)) = self.near_block(key, &still)? else {
             return Ok(None);
         };
         for place in places(&block) {
@@ -104,7 +108,7 @@ impl Blocks {
         let is_over = !self.may_hold((start, end));
         let first = match start {
             Bound::Included(key) | Bound::Excluded(key) if !is_over && !is_backward => {
-                self.block_of(key)?
+                self.near_block(key, &still)?
             }
             _ => None,
         };
@@ -188,6 +192,23 @@ impl Blocks {
         below.transpose().map_err(as_io)
     }
 
+    /// Likewise, for whoever holds still and does not change it.
+    fn near_block(
+        &self,
+        key: &[u8],
+        _still: &RwLockReadGuard<'_, ()>,
+    ) -> io::Result<Option<(IVec, IVec)>> {
+        let changes = match self.near.find(key) {
+            Ok(block) => return Ok(Some(block)),
+            Err(changes) => changes,
+        };
+        let block = self.block_of(key)?;
+        if let Some(block) = &block {
+            self.near.was_read(block, changes, &self.tree)?;
+        }
+        Ok(block)
+    }
+
     /// Writes what a block is to hold from now on, in several if it is much.
     fn put(&self, fence: &IVec, entries: &Merged<'_>, is_last: bool) -> io::Result<()> {
         let pieces = self.divided(&entries.all, is_last);
@@ -220,7 +241,9 @@ impl Blocks {
     fn make(&self, change: impl FnOnce() -> sled::Result<()>) -> io::Result<()> {
         #[cfg(test)]
         self.may_go_on()?;
-        change().map_err(as_io)
+        let changed = change().map_err(as_io);
+        self.near.changed();
+        changed
     }
 
     /// Pieces of about a block each. At the end of the tree, where more of the same usually follows, they are filled;

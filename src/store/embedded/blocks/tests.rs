@@ -219,3 +219,31 @@ fn readers_always_see_what_does_not_change() {
         is_done.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn a_block_that_was_read_before_a_change_is_not_found_after_it() {
+    let (_directory, db) = database();
+    let blocks = blocks(&db);
+    let write = |value: &[u8]| {
+        let change = [(b"a".as_slice(), Some(value))];
+        blocks.write(change.into_iter()).unwrap();
+    };
+    write(b"old");
+    let changes = blocks.near.find(b"a").unwrap_err();
+    let before = blocks.block_of(b"a").unwrap().unwrap();
+    let twice = || {
+        for _ in 0..2 {
+            blocks
+                .near
+                .was_read(&before, changes, &blocks.tree)
+                .unwrap();
+        }
+    };
+    twice();
+    assert!(blocks.near.find(b"a").is_ok());
+    write(b"new");
+    // Whoever read it before the change says so only now.
+    twice();
+    assert!(blocks.near.find(b"a").is_err());
+    assert_eq!(blocks.get(b"a").unwrap().unwrap(), b"new");
+}
