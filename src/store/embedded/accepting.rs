@@ -51,7 +51,8 @@ pub(super) fn accept(
     txn.put(callback.id.to_bytes().to_vec(), kept)?;
     let by_user = keys::callback_of_user(merchant, user, callback.id);
     txn.put_raw(Tree::CallbacksByUser, by_user, Vec::new());
-    ring(txn, merchant, user, Source::Callback, callback.trust(), at)
+    let after = rung(running.as_ref(), Source::Callback, callback.trust(), at);
+    replace(txn, merchant, user, running.as_ref(), Some(after))
 }
 
 /// How far back a callback is compared with those before it: the provider sends one nine times.
@@ -180,11 +181,15 @@ fn count_open(
     after: Option<&Verification>,
 ) -> Result<(), StoreError> {
     let is_open = |one: Option<&Verification>| one.is_some_and(|one| one.trust == Trust::Open);
+    let (was, is) = (is_open(before), is_open(after));
+    if was == is {
+        return Ok(());
+    }
     let count = open_count(txn, merchant)?;
-    let count = match (is_open(before), is_open(after)) {
-        (false, true) => count.saturating_add(1),
-        (true, false) => count.saturating_sub(1),
-        _ => return Ok(()),
+    let count = if is {
+        count.saturating_add(1)
+    } else {
+        count.saturating_sub(1)
     };
     let bytes = count.to_be_bytes().to_vec();
     txn.put_raw(Tree::Meta, keys::open_count(merchant), bytes);
@@ -262,11 +267,21 @@ pub(super) fn ring(
 ) -> Result<(), StoreError> {
     let key = keys::user(merchant, user);
     let before: Option<Verification> = txn.get(&key)?;
-    let after = match &before {
+    let after = rung(before.as_ref(), source, trust, now);
+    replace(txn, merchant, user, before.as_ref(), Some(after))
+}
+
+/// A verification that begins, or the one under way that somebody joins.
+fn rung(
+    before: Option<&Verification>,
+    source: Source,
+    trust: Trust,
+    now: Timestamp,
+) -> Verification {
+    match before {
         Some(running) => running.clone().joined(source, trust, now),
         None => Verification::new(source, trust, now),
-    };
-    replace(txn, merchant, user, before.as_ref(), Some(after))
+    }
 }
 
 /// Puts a verification in the place of another, with its place in the queue.
