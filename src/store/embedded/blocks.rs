@@ -274,7 +274,7 @@ impl Blocks {
 /// What a block is to hold.
 struct Merged<'a> {
     all: Vec<Entry<'a>>,
-    /// How many of them there are up to the last that was in the block before.
+    /// How many of them there are up to the last that was in the block before, whatever became of that one.
     kept: usize,
 }
 
@@ -299,8 +299,8 @@ fn merged<'a, 'c: 'a>(
             all.extend(after.map(|after| (changed, after)));
         } else {
             all.push((key, value));
-            kept = all.len();
         }
+        kept = all.len();
     }
     while let Some((changed, after)) = changes.next_if(|(changed, _)| is_within(changed)) {
         all.extend(after.map(|after| (changed, after)));

@@ -36,6 +36,9 @@ pub(super) const JOURNAL: &str = "journal";
 /// A mebibyte costs one slower group in some hundreds.
 const AHEAD: u64 = 1 << 20;
 
+/// The least that the system writes, or does not, as a whole when a process is killed.
+const PAGE: u64 = 4096;
+
 /// Bytes of unsynced changes that the next group may carry with it. A sync of so much takes little longer than one of a
 /// single group.
 const LOOSE: usize = 64 << 10;
@@ -156,11 +159,18 @@ impl Journal {
         !self.loose.is_empty()
     }
 
-    /// Whether what is not synced must be [settled](Journal::settle) before these changes are written: they go into
-    /// another file, and who is killed in between must find it.
+    /// Whether what is not synced must be [settled](Journal::settle) before these changes are written, because who is
+    /// killed on the way would not find it: they go into another file, or its record's length and checksum lie in two
+    /// pages of this one, which the system writes one after the other.
     pub(super) fn must_settle_before(&self, changes: &Changes) -> bool {
-        let size = format::PREFIX + self.loose.len() + format::size(changes);
-        self.has_loose() && (self.current.as_ref()).is_some_and(|file| !self.fits(file, size))
+        let new = format::size(changes);
+        let size = format::PREFIX + self.loose.len() + new;
+        let is_apart = |file: &Current| file.length % PAGE > PAGE - format::CHANGING;
+        let current = self
+            .current
+            .as_ref()
+            .filter(|_| self.has_loose() && new > 0);
+        current.is_some_and(|file| !self.fits(file, size) || is_apart(file))
     }
 
     /// Syncs what is not synced yet; returns its sequence.
@@ -221,8 +231,10 @@ impl Journal {
     fn put_payload(&mut self, is_synced: bool) -> io::Result<()> {
         let size = format::PREFIX + self.loose.len();
         let mut current = match self.current.take() {
-            // A record that is larger than a segment gets one to itself.
-            Some(current) if self.fits(&current, size) => current,
+            // A record that is larger than a segment gets one to itself; what is there already stays where it is.
+            Some(current) if self.fits(&current, size) || current.loose == self.loose.len() => {
+                current
+            }
             _full_or_none => self.start_segment(self.sequence + 1)?,
         };
         match self.write(&mut current, is_synced) {

@@ -247,3 +247,25 @@ fn a_block_that_was_read_before_a_change_is_not_found_after_it() {
     assert!(blocks.near.find(b"a").is_err());
     assert_eq!(blocks.get(b"a").unwrap().unwrap(), b"new");
 }
+
+/// What stood at the end of a block and is changed moves with what comes before it: who walks meets nothing twice.
+#[test]
+fn a_changed_entry_that_moves_is_moved_like_one_that_is_not() {
+    let (_directory, db) = database();
+    let blocks = blocks(&db);
+    let put = |keys: &[u8], value: &'static [u8]| {
+        let keys: Vec<[u8; 1]> = keys.iter().map(|key| [*key]).collect();
+        let changes = keys.iter().map(|key| (key.as_slice(), Some(value)));
+        blocks.write(changes).unwrap();
+    };
+    put(b"az", b"old");
+    let before = blocks.block_of(b"z").unwrap().unwrap();
+    for last in [Some(&b"new"[..]), None] {
+        let (block, value) = (&before.1, &b"0123456789"[..]);
+        let keys: Vec<[u8; 1]> = (b'b'..=b'y').map(|key| [key]).collect();
+        let changes = keys.iter().map(|key| (key.as_slice(), Some(value)));
+        let changes = changes.chain(std::iter::once((&b"z"[..], last)));
+        let entries = merged(block, None, &mut changes.peekable()).unwrap();
+        assert!(entries.kept > blocks.divided(&entries.all, true)[0].len());
+    }
+}

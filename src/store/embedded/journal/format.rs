@@ -16,6 +16,8 @@ use crate::store::embedded::keys::Tree;
 pub(in crate::store::embedded) const HEADER: usize = 40;
 /// Bytes before a record's payload.
 pub(in crate::store::embedded) const PREFIX: usize = 16;
+/// Of these, how many at the front change when the payload grows.
+pub(in crate::store::embedded) const CHANGING: u64 = 8;
 /// This format.
 pub(in crate::store::embedded) const FORMAT: u32 = 1;
 pub(in crate::store::embedded) const SEGMENT_MAGIC: [u8; 8] = *b"VXRJRNL\n";

@@ -291,3 +291,50 @@ fn the_larger_the_last_checkpoint_the_later_the_next_within_bounds() {
     };
     assert_eq!(tiny.until_checkpoint(mib(100)), 1024);
 }
+
+#[test]
+fn what_is_loose_is_settled_before_the_journal_goes_on_in_a_new_file() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, SMALL);
+    let mut number = 0;
+    while !journal.must_settle_before(&group(number)) {
+        journal.append_loose(&group(number)).unwrap();
+        number += 1;
+    }
+    assert!(number > 3);
+    assert_eq!(journal.settle().unwrap(), Some(1));
+    assert!(!journal.must_settle_before(&group(number)));
+    only_segment(data.path());
+    journal.append_loose(&group(number)).unwrap();
+    assert_eq!(read(data.path()).0, [1, 2]);
+}
+
+#[test]
+fn a_loose_record_longer_than_a_segment_is_settled_where_it_is() {
+    let data = tempfile::tempdir().unwrap();
+    let mut journal = journal(data.path(), 0, SMALL);
+    let long = vec![(Tree::Events, vec![(vec![1], Some(vec![1; 1000]))])];
+    journal.append_loose(&long).unwrap();
+    let nothing = Changes::new();
+    assert!(journal.must_settle_before(&group(2)) && !journal.must_settle_before(&nothing));
+    assert_eq!(journal.append(&nothing).unwrap(), 1);
+    only_segment(data.path());
+    assert_eq!(journal.append(&group(2)).unwrap(), 2);
+    assert_eq!(read(data.path()).0, [1, 2]);
+}
+
+#[test]
+fn a_record_whose_checksum_lies_in_two_pages_does_not_grow() {
+    let mut apart = Vec::new();
+    for length in 4000..4060 {
+        let data = tempfile::tempdir().unwrap();
+        let mut journal = journal(data.path(), 0, JournalSettings::default());
+        let fill = vec![(Tree::Events, vec![(vec![1], Some(vec![1; length]))])];
+        journal.append(&fill).unwrap();
+        journal.append_loose(&group(1)).unwrap();
+        if journal.must_settle_before(&group(2)) {
+            apart.push(HEADER + format::PREFIX + format::size(&fill));
+        }
+    }
+    assert_eq!(apart, (4089..4096).collect::<Vec<_>>());
+}
