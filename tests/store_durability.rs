@@ -10,6 +10,8 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+#[path = "support/copying.rs"]
+mod copying;
 #[path = "durable/mod.rs"]
 mod durable;
 #[path = "store_durability/fanout.rs"]

@@ -89,8 +89,6 @@ impl Route {
 #[derive(Clone, Debug, Default)]
 pub struct Routing {
     routes: Vec<Route>,
-    /// The kinds that anybody wants.
-    wanted: u16,
     identity: RoutingIdentity,
 }
 
@@ -107,22 +105,12 @@ impl PartialEq for RoutingIdentity {
 
 impl Eq for RoutingIdentity {}
 
-impl PartialEq for Routing {
-    fn eq(&self, other: &Self) -> bool {
-        self.routes == other.routes
-    }
-}
-
-impl Eq for Routing {}
-
 impl Routing {
     /// The subscriptions in the order of the file.
     #[must_use]
     pub fn new(routes: Vec<Route>) -> Self {
-        let wanted = routes.iter().fold(0, |all, route| all | route.events.0);
         Self {
             routes,
-            wanted,
             identity: RoutingIdentity::default(),
         }
     }
@@ -147,9 +135,9 @@ impl Routing {
     /// Whether anyone subscribes to this kind of this merchant.
     #[must_use]
     pub fn wanted(&self, kind: EventKind, merchant: Option<&MerchantNo>) -> bool {
-        // Asked for each answer; where nobody wants any of a kind, nobody is looked at.
-        self.wanted & bit(kind) != 0
-            && (self.routes.iter()).any(|route| route.wants_of(kind, merchant))
+        self.routes
+            .iter()
+            .any(|route| route.wants_of(kind, merchant))
     }
 
     /// Who is to hear of `event`. An endpoint does not hear of its own failure, and a test only reaches the

@@ -19,6 +19,8 @@ use vexora_relay::http::Opened;
 use vexora_relay::sandbox::{CallbackSpec, Faults, Sandbox, SandboxConfig};
 use vexora_relay::store::{Lane, Store, Story};
 
+use super::copying::copy;
+
 pub const MERCHANT: &str = "1027749636";
 pub const TOKEN: &str = "callback-token-of-the-tests";
 pub const ADMIN: &str = "admin-token-of-the-tests";
@@ -483,19 +485,6 @@ impl World {
             *before = told.sequence;
         }
         Ok(())
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 

@@ -11,6 +11,8 @@
 
 mod api;
 mod apply;
+#[path = "../support/copying.rs"]
+mod copying;
 mod down;
 mod floods;
 mod kit;

@@ -13,6 +13,7 @@ use vexora_relay::domain::{Delivery, Timestamp};
 use vexora_relay::store::embedded::{JournalSettings, Rebuilt, SledStore};
 use vexora_relay::store::{AttemptRecorded, DeliveryClaim, Store as _, StoreError};
 
+use super::copying::copy;
 use super::durable::{self, Odd, block_on, merchant, user};
 use super::{LARGE, wait_for_lock};
 
@@ -195,23 +196,13 @@ fn whatever_else_comes_of_an_attempt_is_synced() {
 }
 
 /// All but sled, which is made again from it.
-fn copied(from: &Path) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().expect("makes");
-    let mut left = vec![std::path::PathBuf::new()];
-    while let Some(inner) = left.pop() {
-        for entry in std::fs::read_dir(from.join(&inner)).expect("lists") {
-            let entry = entry.expect("lists");
-            let path = inner.join(entry.file_name());
-            let is_directory = entry.file_type().expect("a type").is_dir();
-            if is_directory && !path.starts_with("sled") {
-                std::fs::create_dir(copy.path().join(&path)).expect("makes");
-                left.push(path);
-            } else if !is_directory && !path.ends_with("lock") {
-                std::fs::copy(entry.path(), copy.path().join(&path)).expect("copies");
-            }
-        }
+fn copied(data: &Path) -> tempfile::TempDir {
+    let killed = tempfile::tempdir().expect("makes");
+    for part in ["journal", "checkpoints"] {
+        copy(&data.join(part), &killed.path().join(part));
     }
-    copy
+    std::fs::copy(data.join("state"), killed.path().join("state")).expect("copies");
+    killed
 }
 
 #[test]

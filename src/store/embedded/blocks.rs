@@ -23,7 +23,7 @@ use sled::IVec;
 
 use self::extent::Extent;
 use self::near::Near;
-use self::walking::{Bounds, Walk};
+use self::walking::{Bounds, Walk, next_fence};
 use super::engine::as_io;
 
 /// What a block begins with.
@@ -141,9 +141,7 @@ impl Blocks {
         let mut changes = changes.peekable();
         while let Some((key, _)) = changes.peek() {
             let (fence, block) = self.block_of(key)?.unwrap_or_default();
-            let above = (Bound::Excluded(fence.as_ref()), Bound::Unbounded);
-            let next = self.tree.range::<&[u8], _>(above).keys().next();
-            let next = next.transpose().map_err(as_io)?;
+            let next = next_fence(&self.tree, &fence)?;
             let entries = merged(&block, next.as_deref(), &mut changes)?;
             // First: nobody may miss there what is no longer found elsewhere.
             self.reach(&entries.all);

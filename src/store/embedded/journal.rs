@@ -93,6 +93,14 @@ struct Current {
     loose: usize,
 }
 
+impl Current {
+    /// Where the next record ends, as far as it is written.
+    fn ends(&self) -> io::Result<u64> {
+        let record = u64::try_from(format::PREFIX + self.loose).map_err(io::Error::other)?;
+        Ok(self.length + record)
+    }
+}
+
 /// The writing end. One thread has it.
 pub(super) struct Journal {
     machine: Arc<dyn Machine>,
@@ -163,14 +171,13 @@ impl Journal {
     /// killed on the way would not find it: they go into another file, or its record's length and checksum lie in two
     /// pages of this one, which the system writes one after the other.
     pub(super) fn must_settle_before(&self, changes: &Changes) -> bool {
+        let Some(current) = self.current.as_ref().filter(|_| self.has_loose()) else {
+            return false;
+        };
         let new = format::size(changes);
+        let is_apart = current.length % PAGE > PAGE - format::CHANGING;
         let size = format::PREFIX + self.loose.len() + new;
-        let is_apart = |file: &Current| file.length % PAGE > PAGE - format::CHANGING;
-        let current = self
-            .current
-            .as_ref()
-            .filter(|_| self.has_loose() && new > 0);
-        current.is_some_and(|file| !self.fits(file, size) || is_apart(file))
+        new > 0 && (is_apart || !self.fits(current, size))
     }
 
     /// Syncs what is not synced yet; returns its sequence.
@@ -255,39 +262,44 @@ impl Journal {
 
     #[allow(clippy::disallowed_methods, reason = "measures how long the disk took")]
     fn write(&self, current: &mut Current, is_synced: bool) -> io::Result<()> {
-        let (salt, sequence) = (current.salt, self.sequence + 1);
-        let (begins, payload) = (current.length, self.loose.as_slice());
-        let prefix = format::prefix(salt, sequence, payload)?;
-        let new = payload.get(current.loose..).unwrap_or_default();
+        if current.loose < self.loose.len() {
+            self.write_new(current)?;
+        }
+        self.machine.reached(Point::WrittenNotSynced)?;
+        if is_synced {
+            let began = Instant::now();
+            current.file.sync()?;
+            self.metrics.synced(current.loose, began.elapsed());
+            current.length = current.ends()?;
+            current.loose = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes what the file lacks of the next record.
+    fn write_new(&self, current: &mut Current) -> io::Result<()> {
+        let prefix = format::prefix(current.salt, self.sequence + 1, &self.loose)?;
+        let is_begun = current.loose > 0;
+        let new = self.loose.get(current.loose..).unwrap_or_default();
         let mut bytes = Vec::with_capacity(format::PREFIX + new.len());
-        let at = if current.loose == 0 {
-            bytes.extend_from_slice(&prefix);
-            begins
+        let at = if is_begun {
+            current.ends()?
         } else {
-            begins + u64::try_from(format::PREFIX + current.loose).map_err(io::Error::other)?
+            bytes.extend_from_slice(&prefix);
+            current.length
         };
         bytes.extend_from_slice(new);
-        let ends = at + u64::try_from(bytes.len()).map_err(io::Error::other)?;
+        current.loose = self.loose.len();
+        let ends = current.ends()?;
         if ends > current.filled {
             let filled = ends + AHEAD.min(self.settings.segment.saturating_sub(ends));
             let missing = usize::try_from(filled - ends).map_err(io::Error::other)?;
             bytes.resize(bytes.len() + missing, 0);
             current.filled = filled;
         }
-        if !new.is_empty() {
-            current.file.write_at(&bytes, at)?;
-            if current.loose > 0 {
-                current.file.write_at(&prefix, begins)?;
-            }
-        }
-        current.loose = payload.len();
-        self.machine.reached(Point::WrittenNotSynced)?;
-        if is_synced {
-            let began = Instant::now();
-            current.file.sync()?;
-            self.metrics.synced(payload.len(), began.elapsed());
-            current.length = ends;
-            current.loose = 0;
+        current.file.write_at(&bytes, at)?;
+        if is_begun {
+            current.file.write_at(&prefix, current.length)?;
         }
         Ok(())
     }

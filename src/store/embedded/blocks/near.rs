@@ -5,12 +5,11 @@
 //! move, once the move is over for those who hold still.
 
 use std::io;
-use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sled::IVec;
 
-use crate::store::embedded::engine::as_io;
+use super::walking::next_fence;
 
 /// Blocks kept of each tree: both ends of a queue, and what its entries refer to.
 const KEPT: usize = 4;
@@ -67,9 +66,7 @@ impl Near {
         if missed.as_ref() != Some(fence) {
             return Ok(());
         }
-        let above = (Bound::Excluded(fence.as_ref()), Bound::Unbounded);
-        let next = tree.range::<&[u8], _>(above).keys().next();
-        let next = next.transpose().map_err(as_io)?;
+        let next = next_fence(tree, fence)?;
         let mut kept = self.kept();
         // Whoever changes a block says so after: this one may be of before.
         if kept.changes != changes {

@@ -253,19 +253,16 @@ fn a_block_that_was_read_before_a_change_is_not_found_after_it() {
 fn a_changed_entry_that_moves_is_moved_like_one_that_is_not() {
     let (_directory, db) = database();
     let blocks = blocks(&db);
-    let put = |keys: &[u8], value: &'static [u8]| {
-        let keys: Vec<[u8; 1]> = keys.iter().map(|key| [*key]).collect();
-        let changes = keys.iter().map(|key| (key.as_slice(), Some(value)));
-        blocks.write(changes).unwrap();
-    };
-    put(b"az", b"old");
-    let before = blocks.block_of(b"z").unwrap().unwrap();
+    let old = [b"a", b"z"].map(|key| (key.as_slice(), Some(&b"old"[..])));
+    blocks.write(old.into_iter()).unwrap();
+    let (_, block) = blocks.block_of(b"z").unwrap().unwrap();
+    let between: Vec<[u8; 1]> = (b'b'..=b'y').map(|key| [key]).collect();
     for last in [Some(&b"new"[..]), None] {
-        let (block, value) = (&before.1, &b"0123456789"[..]);
-        let keys: Vec<[u8; 1]> = (b'b'..=b'y').map(|key| [key]).collect();
-        let changes = keys.iter().map(|key| (key.as_slice(), Some(value)));
+        let changes = between
+            .iter()
+            .map(|key| (&key[..], Some(&b"0123456789"[..])));
         let changes = changes.chain(std::iter::once((&b"z"[..], last)));
-        let entries = merged(block, None, &mut changes.peekable()).unwrap();
+        let entries = merged(&block, None, &mut changes.peekable()).unwrap();
         assert!(entries.kept > blocks.divided(&entries.all, true)[0].len());
     }
 }

@@ -36,6 +36,17 @@ pub(super) fn position(key: &[u8], (start, end): &Bounds<'_>) -> Position {
     }
 }
 
+/// What lies above a fence.
+pub(super) const fn above(fence: &[u8]) -> Bounds<'_> {
+    (Bound::Excluded(fence), Bound::Unbounded)
+}
+
+/// The fence above another one, if there is one.
+pub(super) fn next_fence(tree: &sled::Tree, fence: &[u8]) -> io::Result<Option<IVec>> {
+    let next = tree.range::<&[u8], _>(above(fence)).keys().next();
+    next.transpose().map_err(as_io)
+}
+
 /// Entries within bounds, from one end.
 pub(in crate::store::embedded) struct Walk<'a> {
     pub(super) _still: RwLockReadGuard<'a, ()>,
@@ -65,10 +76,9 @@ impl Walk<'_> {
             if place.is_some() {
                 return Ok(place);
             }
-            let above = (Bound::Excluded(self.fence.as_ref()), Bound::Unbounded);
             let blocks = self
                 .blocks
-                .get_or_insert_with(|| self.tree.range::<&[u8], _>(above));
+                .get_or_insert_with(|| self.tree.range::<&[u8], _>(above(&self.fence)));
             let next = if self.is_backward {
                 blocks.next_back()
             } else {

@@ -37,13 +37,6 @@ pub(in crate::store::embedded) struct List {
 }
 
 impl List {
-    fn says(&self, routes: &[&Route]) -> bool {
-        let is_same = |(target, route): (&Target, &&Route)| {
-            target.ordered == route.ordered && target.endpoint == route.endpoint
-        };
-        self.targets.len() == routes.len() && self.targets.iter().zip(routes).all(is_same)
-    }
-
     /// Those at these places.
     pub(super) fn at(&self, places: &[u32]) -> Vec<Target> {
         let at = |place: &u32| self.targets.get(usize::try_from(*place).ok()?).cloned();
@@ -174,12 +167,11 @@ impl Lists {
 /// # Errors
 /// It cannot be written as a record.
 pub(super) fn of(txn: &Txn<'_>, routes: &[&Route]) -> Result<Arc<Used>, StoreError> {
-    let mut lists = locked(&txn.engine().fan_out.lists);
-    if let Some(found) = lists.find(|used| used.list.says(routes)) {
-        return Ok(found);
-    }
     let targets = routes.iter().copied().map(Target::of).collect();
-    Ok(lists.add(Used::new(List { targets })?))
+    let wanted = Used::new(List { targets })?;
+    let mut lists = locked(&txn.engine().fan_out.lists);
+    let found = lists.find(|used| used.id == wanted.id);
+    Ok(found.unwrap_or_else(|| lists.add(wanted)))
 }
 
 /// The list of this id.
