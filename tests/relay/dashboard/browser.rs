@@ -69,7 +69,7 @@ async fn signs_in(browser: &Browser, relay: &Relay) {
     browser
         .types("input[name=token]", &relay.admin_token())
         .await;
-    browser.click("button.main").await;
+    browser.follow("button.main").await;
     browser.sees("Needs someone").await;
 }
 
@@ -81,24 +81,24 @@ async fn an_operator_finds_a_user_retries_what_was_abandoned_pauses_and_resumes(
     let (relay, ledger, _audit) = a_bad_day().await;
     browser.go(&format!("{}/users", relay.admin_url())).await;
     browser.types("input[name=token]", "wrong").await;
-    browser.click("button.main").await;
+    browser.follow("button.main").await;
     browser.sees("That is not the admin token.").await;
     // A form refused with 403 is said in the console, and is no complaint about the page.
     assert_eq!(browser.complaints().await.len(), 1);
     signs_in(&browser, &relay).await;
     browser.sees("1 delivery was given up for ledger").await;
 
-    browser.click("nav a[href='/users']").await;
+    browser.follow("nav a[href='/users']").await;
     browser.types("input[name=prefix]", "jp_user_1000").await;
-    browser.click("form[role=search] button").await;
+    browser.follow("form[role=search] button").await;
     browser.sees("jp_user_100008").await;
-    browser.click("td a").await;
+    browser.follow("td a").await;
     browser.sees("Timeline").await;
     browser.sees("The name on the document").await;
 
-    browser.click("nav a[href='/abandoned']").await;
+    browser.follow("nav a[href='/abandoned']").await;
     browser
-        .click("button[aria-label^='Retry the delivery']")
+        .follow("button[aria-label^='Retry the delivery']")
         .await;
     browser.sees("is tried again now").await;
     browser.sees("Nothing is abandoned.").await;
@@ -106,13 +106,13 @@ async fn an_operator_finds_a_user_retries_what_was_abandoned_pauses_and_resumes(
     relay.settle().await;
     assert_eq!(ledger.count(), before + 1);
 
-    browser.click("nav a[href='/endpoints']").await;
-    browser.click("button[aria-label='Pause ledger']").await;
+    browser.follow("nav a[href='/endpoints']").await;
+    browser.follow("button[aria-label='Pause ledger']").await;
     browser.sees("ledger is paused").await;
-    browser.click("button[aria-label='Resume ledger']").await;
+    browser.follow("button[aria-label='Resume ledger']").await;
     browser.sees("ledger is resumed").await;
 
-    browser.click("form[action='/sign-out'] button").await;
+    browser.follow("form[action='/sign-out'] button").await;
     browser.sees("Sign in with the admin token").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
@@ -129,15 +129,15 @@ async fn the_same_works_without_javascript() {
         !browser.text().await.contains("Pause refreshing"),
         "scripts are off"
     );
-    browser.click("nav a[href='/abandoned']").await;
+    browser.follow("nav a[href='/abandoned']").await;
     browser
-        .click("button[aria-label^='Discard the delivery']")
+        .follow("button[aria-label^='Discard the delivery']")
         .await;
     browser.sees("is discarded").await;
-    browser.click("nav a[href='/endpoints']").await;
-    browser.click("button[aria-label='Pause ledger']").await;
+    browser.follow("nav a[href='/endpoints']").await;
+    browser.follow("button[aria-label='Pause ledger']").await;
     browser.sees("ledger is paused").await;
-    browser.click("button[aria-label='Resume ledger']").await;
+    browser.follow("button[aria-label='Resume ledger']").await;
     browser.sees("ledger is resumed").await;
     browser.close().await;
 }
@@ -162,7 +162,7 @@ async fn the_page_now_refreshes_itself_while_somebody_looks_until_told_not_to() 
     browser
         .types("input[name=token]", &relay.admin_token())
         .await;
-    browser.click("button.main").await;
+    browser.follow("button.main").await;
     browser.sees("Nothing needs you").await;
     relay
         .admin("POST", "/endpoints/ledger/pause", &json!({}))

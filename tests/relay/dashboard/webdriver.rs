@@ -137,10 +137,27 @@ impl Browser {
         format!("/element/{}", found[ELEMENT].as_str().unwrap())
     }
 
+    /// Something that changes the page it is on.
     pub async fn click(&self, css: &str) {
         let element = self.element(css).await;
         self.send("POST", &format!("{element}/click"), &json!({}))
             .await;
+    }
+
+    /// A link, or the button of a form; until the page is there that it leads to. What the one before showed might
+    /// otherwise be taken for it, or be looked for while neither is there.
+    pub async fn follow(&self, css: &str) {
+        self.value("document.documentElement.dataset.left = ''")
+            .await;
+        self.click(css).await;
+        let arrived =
+            "document.readyState === 'complete' && !('left' in document.documentElement.dataset)";
+        let waiting = async {
+            while self.value(arrived).await != json!(true) {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_time(css, waiting).await;
     }
 
     pub async fn types(&self, css: &str, text: &str) {
