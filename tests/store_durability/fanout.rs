@@ -1,6 +1,7 @@
 //! A result for very many endpoints, most of them held: whatever ends or fails while their deliveries are being made, each
 //! gets its delivery, and one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use vexora_relay::domain::{
 use vexora_relay::store::embedded::{
     EmbeddedSettings, Point, Rebuilt, SledStore, ThisMachine, restore, verify_store,
 };
-use vexora_relay::store::{AnswerReport, Store as _};
+use vexora_relay::store::{AnswerReport, DeliveryFilter, Lists as _, PageOf, Scope, Store as _};
 
 use super::durable::{self, Odd, at, block_on, merchant, user};
 use super::{LARGE, wait_for_lock};
@@ -195,15 +196,21 @@ fn exported(store: &SledStore, directory: &Path, kind: &str) -> Vec<serde_json::
 
 /// Who has a delivery of each of a user's results, the oldest first.
 fn told(store: &SledStore, number: usize) -> Vec<Vec<EndpointName>> {
-    let story = block_on(store.story(&merchant(), &user(number))).expect("reads");
-    let names = |told: Vec<(vexora_relay::domain::Delivery, _)>| {
-        told.into_iter().map(|(one, _)| one.endpoint).collect()
+    let filter = DeliveryFilter {
+        scope: Scope {
+            user: Some(user(number)),
+            ..Scope::default()
+        },
+        ..DeliveryFilter::default()
     };
-    story
-        .events
-        .into_iter()
-        .map(|(_, told)| names(told))
-        .collect()
+    let listed = block_on(store.deliveries(filter, PageOf::first(10 * ENDPOINTS)));
+    let mut told: BTreeMap<u64, Vec<EndpointName>> = BTreeMap::new();
+    // The newest first, and the last.
+    for one in listed.expect("reads").items.into_iter().rev() {
+        let of_result = told.entry(one.delivery.sequence).or_default();
+        of_result.push(one.delivery.endpoint);
+    }
+    told.into_values().collect()
 }
 
 fn everybody() -> Vec<EndpointName> {

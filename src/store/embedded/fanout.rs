@@ -2,28 +2,33 @@
 //! nobody waits for all of them.
 //!
 //! Promise: who is to hear of an event has its delivery, or stands in a part written in the event's own transaction, by name or on
-//! a list (`lists`). Making deliveries and writing how far that is, or deleting the part, is one transaction, which says no
-//! more than the synced one before it: a power cut takes both back together. Each endpoint hears of one user's results in their order: while a result has parts
-//! left, all of the same user's next result is put into parts too, and parts are worked off oldest result first.
+//! a list (`lists`). Making deliveries and writing who is left, or deleting the part, is one transaction, which says no
+//! more than the synced one before it: a power cut takes both back together. Each endpoint hears of one user's results in
+//! their order: for whom an older one is left in a part, the newer one is put into a part too, and of what is left for an
+//! endpoint the oldest result of a user is made first. Whose turn it is when is in `turns`: endpoints that are held wait for
+//! those that are not.
 
 mod counting;
 mod hearers;
 mod known;
 pub(super) mod lists;
-
-use std::sync::atomic::Ordering;
+mod open;
+mod turns;
 
 pub(super) use self::counting::to_come;
 use self::hearers::Hearers;
 pub(super) use self::known::Known;
 use self::lists::{LONGEST, ListId};
-use super::codec::{self, damaged};
-use super::engine::locked;
+use self::open::Open;
+pub(super) use self::turns::work;
+use super::codec::damaged;
+use super::engine::{Engine, locked};
 use super::keys::{self, Tree};
 use super::publishing;
-use super::txn::{Pair, Txn};
+use super::txn::{Pair, Room, Txn};
 use crate::domain::{
-    EndpointName, Event, EventContent, EventId, MerchantNo, Route, Routing, UserId,
+    Delivery, EndpointName, Event, EventContent, EventId, MerchantNo, ResultEvent, Route, Routing,
+    UserId,
 };
 use crate::store::StoreError;
 
@@ -33,8 +38,8 @@ const DIRECT: usize = 32;
 /// Endpoints in a part. Whatever comes in waits for one part at most; so few cost a quarter of a millisecond.
 pub(super) const PART: usize = 16;
 
-/// From the number of a list's part to that of the next one's: those that are left behind of it have theirs in between, at
-/// most [`LONGEST`] further on.
+/// From the number of a list's part to that of the next one's: those at which something is damaged have theirs in between,
+/// at most [`LONGEST`] further on.
 const BETWEEN: usize = 2 * LONGEST;
 
 /// An endpoint that is to hear of an event.
@@ -54,10 +59,10 @@ impl Target {
     }
 }
 
-/// Those whose delivery of an event is still to be made. They are worked off [`PART`] at a time.
+/// Those whose delivery of an event is still to be made, [`PART`] at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// These: few, or those that damage left behind.
+    /// These: [`PART`] at most.
     Named(Vec<Target>),
     /// Those who are left of a list.
     Of(Rest),
@@ -70,15 +75,31 @@ pub(super) struct Rest {
     pub(super) list: ListId,
     /// All before this place have their delivery.
     pub(super) from: u32,
-    /// And so have those at these places.
+    /// And so have those at these places, in their order.
     pub(super) told: Vec<u32>,
 }
 
 impl Rest {
+    /// Whether whoever is at a place is left.
+    fn is_left(&self, place: u32) -> bool {
+        place >= self.from && self.told.binary_search(&place).is_err()
+    }
+
+    /// The same but for those at these places.
+    fn without(mut self, gone: &[u32]) -> Self {
+        self.told.extend(gone);
+        self.told.sort_unstable();
+        let begun = (self.from..).zip(&self.told);
+        let begun = begun.take_while(|(place, told)| place == *told).count();
+        self.told.drain(..begun);
+        self.from += u32::try_from(begun).unwrap_or_default();
+        self
+    }
+
     /// The places of those who are left.
     pub(super) fn places(&self, length: usize) -> impl Iterator<Item = u32> {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        (self.from..length).filter(|place| !self.told.contains(place))
+        (self.from..length).filter(|place| self.is_left(*place))
     }
 }
 
@@ -87,26 +108,19 @@ fn is_any(txn: &Txn<'_>) -> bool {
     txn.engine().fan_out.is_any() || !txn.changes(Tree::FanOut).is_empty()
 }
 
-/// Whether a result of a user after this one has parts left. They are worked off in order and nothing overtakes them, so
-/// the newest result has some if any has.
-pub(super) fn is_under_way(
-    txn: &Txn<'_>,
-    merchant: &MerchantNo,
-    user: &UserId,
-    sequence: u64,
-) -> Result<bool, StoreError> {
-    if !is_any(txn) {
-        return Ok(false);
+/// Parts that are left of an event, but for those that are damaged: these are met, and reported, when their turn comes.
+fn left_of(txn: &Txn<'_>, event: &[u8; 16]) -> Result<Vec<Open>, StoreError> {
+    let mut left = Vec::new();
+    for pair in txn.first(Tree::FanOut, event, usize::MAX)? {
+        if locked(&txn.engine().fan_out.skipped).contains(&pair.0) {
+            continue;
+        }
+        match Open::read(txn, pair) {
+            Err(StoreError::Damaged { .. }) => {}
+            open => left.push(open?),
+        }
     }
-    let next = keys::event_of_user(merchant, user, sequence.saturating_add(1));
-    let end = keys::event_of_user(merchant, user, u64::MAX);
-    let newest = txn.last_before(Tree::EventsByUser, &next, &end, 1)?;
-    let Some((key, id)) = newest.into_iter().next() else {
-        return Ok(false);
-    };
-    let id = keys::trailing_id(&id)
-        .ok_or_else(|| damaged(Tree::EventsByUser, &key, "not an event id"))?;
-    Ok(!txn.first(Tree::FanOut, &id, 1)?.is_empty())
+    Ok(left)
 }
 
 /// Whether an endpoint's delivery of an event is still to be made.
@@ -118,28 +132,55 @@ pub(super) fn is_to_come(
     if !is_any(txn) {
         return Ok(false);
     }
-    for (key, bytes) in txn.first(Tree::FanOut, &event.to_bytes(), usize::MAX)? {
-        if locked(&txn.engine().fan_out.skipped).contains(&key) {
-            continue;
-        }
-        // What is damaged is met, and reported, when its turn comes.
-        let left = match codec::decode(&key, &bytes).and_then(|part| left(txn, &part)) {
-            Err(StoreError::Damaged { .. }) => continue,
-            left => left?,
-        };
-        if left.iter().any(|target| target.endpoint == *endpoint) {
+    let left = left_of(txn, &event.to_bytes())?;
+    Ok(left.iter().any(|open| open.place_of(endpoint).is_some()))
+}
+
+/// Whether an endpoint's delivery of a newer result of a user is still to be made.
+pub(super) fn is_newer_to_come(
+    txn: &Txn<'_>,
+    endpoint: &EndpointName,
+    (merchant, user): (&MerchantNo, &UserId),
+    sequence: u64,
+) -> Result<bool, StoreError> {
+    if !is_any(txn) {
+        return Ok(false);
+    }
+    let from = keys::event_of_user(merchant, user, sequence.saturating_add(1));
+    let results = keys::user_prefix(merchant, user);
+    for place in txn.first_from(Tree::EventsByUser, &from, &results, usize::MAX)? {
+        let id = event_at(&place)?;
+        if is_to_come(txn, EventId::from_bytes(id), endpoint)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Who is left of a part.
-fn left(txn: &Txn<'_>, part: &Part) -> Result<Vec<Target>, StoreError> {
-    match part {
-        Part::Named(targets) => Ok(targets.clone()),
-        Part::Of(rest) => Ok(lists::read(txn, &rest.list)?.list.left(rest)),
+fn event_at((key, id): &Pair) -> Result<[u8; 16], StoreError> {
+    keys::trailing_id(id).ok_or_else(|| damaged(Tree::EventsByUser, key, "not an event id"))
+}
+
+/// Parts that are left of the results of a user before this one, the oldest result first.
+fn left_before(txn: &Txn<'_>, result: &ResultEvent) -> Result<Vec<Open>, StoreError> {
+    let mut left = Vec::new();
+    if result.sequence <= 1 || !is_any(txn) {
+        return Ok(left);
     }
+    // Whatever is older than all that is left has nothing left.
+    let Some((oldest, _)) = txn.first(Tree::FanOut, &[], 1)?.pop() else {
+        return Ok(left);
+    };
+    let place = |sequence| keys::event_of_user(&result.merchant, &result.user, sequence);
+    let (first, own) = (place(0), place(result.sequence));
+    let before = txn.last_before(Tree::EventsByUser, &first, &own, usize::MAX)?;
+    for place in before.iter().rev() {
+        let id = event_at(place)?;
+        if oldest.as_slice() < id.as_slice() || oldest.starts_with(&id) {
+            left.extend(left_of(txn, &id)?);
+        }
+    }
+    Ok(left)
 }
 
 /// Those who get their delivery of an event at once; who else is to hear is written down. The event is not stored yet.
@@ -148,29 +189,36 @@ pub(super) fn divide(
     event: &Event,
     routing: &Routing,
 ) -> Result<Vec<Target>, StoreError> {
-    let waits = match &event.content {
-        EventContent::Result(result) if result.sequence > 1 => {
-            is_under_way(txn, &result.merchant, &result.user, 0)?
-        }
-        _ => false,
+    let older = match &event.content {
+        EventContent::Result(result) => left_before(txn, result)?,
+        EventContent::Operational(_) => Vec::new(),
+    };
+    let waits = |target: &Target| {
+        let place = |open: &Open| open.place_of(&target.endpoint);
+        older.iter().any(|open| place(open).is_some())
     };
     let lists = match hearers::of(txn, event, routing)? {
         Hearers::Few(targets) => {
-            if !waits {
-                return Ok(targets);
-            }
-            for (number, some) in (0..).zip(targets.chunks(PART)) {
+            let (wait, now): (Vec<_>, Vec<_>) = targets.into_iter().partition(waits);
+            for (number, some) in (0..).zip(wait.chunks(PART)) {
                 txn.put(keys::fan_out(event.id, number), Part::Named(some.to_vec()))?;
             }
-            return Ok(Vec::new());
+            return Ok(now);
         }
         Hearers::Listed(lists) => lists,
     };
     let mut now = Vec::with_capacity(DIRECT);
     for (first, used) in (0..).step_by(BETWEEN).zip(lists.iter()) {
-        let mut told = if waits { Vec::new() } else { used.up(txn)? };
-        told.truncate(DIRECT - now.len());
-        now.extend(used.list.at(&told));
+        let mut told = Vec::new();
+        for place in used.up(txn)?.iter().copied() {
+            if now.len() == DIRECT {
+                break;
+            }
+            if let Some(target) = used.list.at(place).filter(|target| !waits(target)) {
+                now.push(target.clone());
+                told.push(place);
+            }
+        }
         let rest = Rest {
             list: used.id,
             from: 0,
@@ -184,156 +232,52 @@ pub(super) fn divide(
     Ok(now)
 }
 
-/// Works off the next part, in a transaction of its own. `false`: there is none.
+/// The deliveries of an event that are still to be made, as they will be: all, or that of one endpoint.
 ///
 /// # Errors
-/// The store cannot be read. One part in which something is damaged stops no other.
-pub(super) fn work(txn: &mut Txn<'_>) -> Result<bool, StoreError> {
-    let known = &txn.engine().fan_out;
-    if !known.is_any() {
+/// The store cannot be read.
+pub(super) fn deliveries_to_come(
+    engine: &Engine,
+    event: &Event,
+    only: Option<&EndpointName>,
+) -> Result<Vec<Delivery>, StoreError> {
+    if !engine.fan_out.is_any() {
+        return Ok(Vec::new());
+    }
+    let left = left_of(&Txn::new(engine, Room::ANY), &event.id.to_bytes())?;
+    let targets = left.iter().flat_map(Open::targets);
+    let wanted = targets.filter(|target| only.is_none_or(|only| target.endpoint == *only));
+    let delivery =
+        |target: &Target| publishing::fresh(event, target.endpoint.clone(), target.ordered);
+    Ok(wanted.map(delivery).collect())
+}
+
+/// Makes an endpoint's delivery of an event now, because somebody wants something of it, and what the endpoint lacks of
+/// the same user's older results. `false`: it is not one that is still to be made.
+pub(super) fn make_for(
+    txn: &mut Txn<'_>,
+    event: EventId,
+    endpoint: &EndpointName,
+) -> Result<bool, StoreError> {
+    if !is_any(txn) {
         return Ok(false);
     }
-    let Some(mut part) = next(txn, &[])? else {
-        known.is_any.store(false, Ordering::Relaxed);
+    let own = left_of(txn, &event.to_bytes())?;
+    let Some(open) = own.iter().find(|open| open.place_of(endpoint).is_some()) else {
         return Ok(false);
     };
-    match turn(txn, &mut part) {
-        Err(error @ StoreError::Damaged { .. }) => {
-            let (key, _) = part;
-            tracing::error!(%error, part = hex::encode(&key), "endpoints are not told of an event because a record is damaged; run verify-store");
-            locked(&known.skipped).insert(key);
-            Ok(true)
-        }
-        worked => worked.map(|()| true),
-    }
-}
-
-/// The first part whose key begins so, but for those that are left alone.
-fn next(txn: &Txn<'_>, prefix: &[u8]) -> Result<Option<Pair>, StoreError> {
-    let skipped = locked(&txn.engine().fan_out.skipped);
-    let found = txn.first(Tree::FanOut, prefix, skipped.len() + 1)?;
-    Ok(found.into_iter().find(|(key, _)| !skipped.contains(key)))
-}
-
-/// Works off a part, or one of an older result of the same user, which is then in its place. Ids are in the order of time
-/// only as far as clocks go; of one user, results are in the order of their sequence.
-fn turn(txn: &mut Txn<'_>, part: &mut Pair) -> Result<(), StoreError> {
-    let mut event = event_of(txn, &part.0)?;
-    while let Some(older) = older(txn, &event)? {
-        *part = older;
-        let before = event_of(txn, &part.0)?;
-        if sequence(&before) >= sequence(&event) {
-            let why = "a user's results are not in order";
-            return Err(damaged(Tree::EventsByUser, &part.0, why));
-        }
-        event = before;
-    }
-    deliver(txn, part, &event)
-}
-
-fn event_of(txn: &Txn<'_>, part: &[u8]) -> Result<Event, StoreError> {
-    let id = part.first_chunk::<16>();
-    let id = id.ok_or_else(|| damaged(Tree::FanOut, part, "no event id"))?;
-    let event: Option<Event> = txn.get(id)?;
-    event.ok_or_else(|| damaged(Tree::Events, id, "the event of a fan-out is not there"))
-}
-
-const fn sequence(event: &Event) -> u64 {
-    match &event.content {
-        EventContent::Result(result) => result.sequence,
-        EventContent::Operational(_) => 0,
-    }
-}
-
-/// A part of the same user's result before this one.
-fn older(txn: &Txn<'_>, event: &Event) -> Result<Option<Pair>, StoreError> {
-    let EventContent::Result(result) = &event.content else {
-        return Ok(None);
+    let older = match open.event(txn)?.content {
+        EventContent::Result(result) => left_before(txn, &result)?,
+        EventContent::Operational(_) => Vec::new(),
     };
-    let before = result.sequence.saturating_sub(1);
-    let place = keys::event_of_user(&result.merchant, &result.user, before);
-    let Some(id) = txn.get_raw(Tree::EventsByUser, &place)? else {
-        return Ok(None);
-    };
-    let id = keys::trailing_id(&id)
-        .ok_or_else(|| damaged(Tree::EventsByUser, &place, "not an event id"))?;
-    next(txn, &id)
-}
-
-/// Makes the next deliveries of a part. Those at which something is damaged stay, by name; if nobody else is left, it fails.
-fn deliver(txn: &mut Txn<'_>, (key, bytes): &Pair, event: &Event) -> Result<(), StoreError> {
-    match codec::decode(key, bytes)? {
-        Part::Named(targets) => deliver_named(txn, key, targets, event),
-        Part::Of(rest) => deliver_some(txn, key, rest, event),
-    }
-}
-
-fn deliver_named(
-    txn: &mut Txn<'_>,
-    key: &[u8],
-    targets: Vec<Target>,
-    event: &Event,
-) -> Result<(), StoreError> {
-    let all = targets.len();
-    match make(txn, event, targets)? {
-        (left, Some(error)) if left.len() == all => return Err(error),
-        (left, Some(_said_in_the_next_turn)) => txn.put(key.to_vec(), Part::Named(left))?,
-        (_, None) => txn.delete(Tree::FanOut, key.to_vec()),
-    }
-    Ok(())
-}
-
-fn deliver_some(
-    txn: &mut Txn<'_>,
-    key: &[u8],
-    rest: Rest,
-    event: &Event,
-) -> Result<(), StoreError> {
-    let used = lists::read(txn, &rest.list)?;
-    let mut now: Vec<u32> = rest
-        .places(used.list.targets.len())
-        .take(PART + 1)
-        .collect();
-    let next = if now.len() > PART { now.pop() } else { None };
-    let (left, why) = make(txn, event, used.list.at(&now))?;
-    if why.is_some() {
-        let beside = beside(key, rest.from)?;
-        txn.put(beside, Part::Named(left))?;
-    }
-    match next {
-        Some(from) => txn.put(key.to_vec(), Part::Of(Rest { from, ..rest }))?,
-        None => txn.delete(Tree::FanOut, key.to_vec()),
-    }
-    Ok(())
-}
-
-/// The key for those that are left behind of a list whose part has this one, from this place on.
-fn beside(key: &[u8], place: u32) -> Result<Vec<u8>, StoreError> {
-    let split = key.split_first_chunk::<16>();
-    let number = split.and_then(|(id, number)| Some((*id, <[u8; 4]>::try_from(number).ok()?)));
-    let (id, number) = number.ok_or_else(|| damaged(Tree::FanOut, key, "no number"))?;
-    let number = u32::from_be_bytes(number).saturating_add(1 + place);
-    Ok(keys::fan_out(EventId::from_bytes(id), number))
-}
-
-/// Makes deliveries. Returns those at which something is damaged, and what.
-fn make(
-    txn: &mut Txn<'_>,
-    event: &Event,
-    targets: Vec<Target>,
-) -> Result<(Vec<Target>, Option<StoreError>), StoreError> {
-    let (mut left, mut why) = (Vec::new(), None);
-    for target in targets {
-        match txn.scoped(|txn| deliver_one(txn, event, &target)) {
-            Ok(()) => {}
-            Err(error @ StoreError::Damaged { .. }) => {
-                left.push(target);
-                why = Some(error);
-            }
-            Err(error) => return Err(error),
+    for open in older.into_iter().chain(own) {
+        let place = open.place_of(endpoint);
+        if let Some((place, target)) = place.and_then(|place| Some((place, open.at(place)?))) {
+            deliver_one(txn, &open.event(txn)?, target)?;
+            open.store_without(txn, &[place])?;
         }
     }
-    Ok((left, why))
+    Ok(true)
 }
 
 fn deliver_one(txn: &mut Txn<'_>, event: &Event, target: &Target) -> Result<(), StoreError> {

@@ -9,8 +9,8 @@ use super::operating;
 use super::publishing;
 use super::txn::Txn;
 use crate::domain::{
-    Delivery, DeliveryState, Event, EventContent, EventId, Job, JobKind, JobOrder, JobProgress,
-    Routing, Timestamp,
+    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Job, JobKind, JobOrder,
+    JobProgress, Routing, Timestamp,
 };
 use crate::store::StoreError;
 
@@ -50,13 +50,27 @@ fn walk(
             if event.id.made_at() >= order.until {
                 return Ok(true);
             }
-            let delivery: Option<Delivery> =
-                read(engine, &keys::delivery(event.id, &order.endpoint))?;
+            let delivery = delivery(engine, &event, &order.endpoint)?;
             if look(event.id, order.wants(&event, delivery.as_ref(), routing)) {
                 return Ok(false);
             }
         }
     }
+}
+
+/// A delivery, also if it is still to be made.
+fn delivery(
+    engine: &Engine,
+    event: &Event,
+    endpoint: &EndpointName,
+) -> Result<Option<Delivery>, StoreError> {
+    let key = keys::delivery(event.id, endpoint);
+    if let Some(made) = read(engine, &key)? {
+        return Ok(Some(made));
+    }
+    let to_come = fanout::deliveries_to_come(engine, event, Some(endpoint))?.pop();
+    // It may have been made in between.
+    to_come.map_or_else(|| read(engine, &key), |found| Ok(Some(found)))
 }
 
 /// How many deliveries an order is about.
@@ -200,16 +214,12 @@ pub(super) fn advance(
     }
     for id in &part.found {
         let event: Option<Event> = txn.get(&id.to_bytes())?;
-        let delivery: Option<Delivery> = txn.get(&keys::delivery(*id, &job.order.endpoint))?;
+        let delivery = operating::made(txn, *id, &job.order.endpoint)?;
         let Some(event) = event.filter(|one| job.order.wants(one, delivery.as_ref(), routing))
         else {
             continue;
         };
         match (job.order.kind, delivery) {
-            // It is told of it anyway, in its turn.
-            (JobKind::Replay, None) if fanout::is_to_come(txn, event.id, &job.order.endpoint)? => {
-                continue;
-            }
             (JobKind::Replay, delivery) => {
                 again(txn, &job.order, &event, delivery, now, routing)?;
             }

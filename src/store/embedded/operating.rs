@@ -1,6 +1,7 @@
 //! Use cases of operators: endpoints paused and resumed, deliveries retried and discarded, endpoints tested.
 
 use super::codec::damaged;
+use super::fanout;
 use super::keys::{self, Tree};
 use super::publishing;
 use super::settling::{move_place, set_aside};
@@ -78,12 +79,11 @@ pub(super) fn discard(
 
 /// A delivery that waits or was abandoned; nothing can be wanted of another.
 fn steerable(
-    txn: &Txn<'_>,
+    txn: &mut Txn<'_>,
     event: EventId,
     endpoint: &EndpointName,
 ) -> Result<Result<Delivery, Refused>, StoreError> {
-    let found: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
-    let Some(delivery) = found else {
+    let Some(delivery) = made(txn, event, endpoint)? else {
         return Ok(Err(Refused::NotThere));
     };
     Ok(match delivery.state {
@@ -91,6 +91,20 @@ fn steerable(
         DeliveryState::Delivering { .. } => Err(Refused::UnderWay),
         DeliveryState::Delivered { .. } => Err(Refused::Delivered),
     })
+}
+
+/// A delivery; if it is still to be made, it is made now.
+pub(super) fn made(
+    txn: &mut Txn<'_>,
+    event: EventId,
+    endpoint: &EndpointName,
+) -> Result<Option<Delivery>, StoreError> {
+    let key = keys::delivery(event, endpoint);
+    let found: Option<Delivery> = txn.get(&key)?;
+    if found.is_some() || !fanout::make_for(txn, event, endpoint)? {
+        return Ok(found);
+    }
+    txn.get(&key)
 }
 
 /// Retries one that waits or was abandoned.

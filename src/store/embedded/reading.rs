@@ -2,6 +2,7 @@
 
 use super::codec::{self, Record, damaged};
 use super::engine::Engine;
+use super::fanout;
 use super::keys::{self, Tree};
 use super::orders;
 use super::tallies;
@@ -65,7 +66,7 @@ pub(super) fn story(
     })?;
     let mut events = Vec::with_capacity(results.len());
     for event in results {
-        let deliveries = told(engine, event.id)?;
+        let deliveries = told(engine, &event)?;
         events.push((event, deliveries));
     }
     Ok(Story {
@@ -85,13 +86,17 @@ pub(super) fn delivery(
     event: EventId,
     endpoint: &EndpointName,
 ) -> Result<Option<(Event, Told)>, StoreError> {
+    let Some(of) = get::<Event>(engine, &event.to_bytes())? else {
+        return Ok(None);
+    };
+    // First: what is made meanwhile is met twice, and not missed.
+    let mut to_come = fanout::deliveries_to_come(engine, &of, Some(endpoint))?;
     let found: Option<Delivery> = get(engine, &keys::delivery(event, endpoint))?;
-    let told: Option<Event> = get(engine, &event.to_bytes())?;
-    let (Some(found), Some(told)) = (found, told) else {
+    let Some(found) = found.or_else(|| to_come.pop()) else {
         return Ok(None);
     };
     let attempts = all(engine, &keys::attempt_prefix(event, endpoint))?;
-    Ok(Some((told, (found, attempts))))
+    Ok(Some((of, (found, attempts))))
 }
 
 /// An event with its deliveries and their attempts.
@@ -102,16 +107,24 @@ pub(super) fn event(
     let Some(event) = get::<Event>(engine, &id.to_bytes())? else {
         return Ok(None);
     };
-    let told = told(engine, id)?;
+    let told = told(engine, &event)?;
     Ok(Some((event, told)))
 }
 
-/// The deliveries of an event with their attempts.
-fn told(engine: &Engine, event: EventId) -> Result<Vec<Told>, StoreError> {
-    let deliveries: Vec<Delivery> = all(engine, &event.to_bytes())?;
-    let mut with_attempts = Vec::with_capacity(deliveries.len());
-    for delivery in deliveries {
-        let attempts = all(engine, &keys::attempt_prefix(event, &delivery.endpoint))?;
+/// The deliveries of an event with their attempts, those that are still to be made as they will be, by endpoint.
+fn told(engine: &Engine, event: &Event) -> Result<Vec<Told>, StoreError> {
+    // First: what is made meanwhile is met twice, and not missed.
+    let mut told = fanout::deliveries_to_come(engine, event, None)?;
+    let made: Vec<Delivery> = all(engine, &event.id.to_bytes())?;
+    told.retain(|one| !made.iter().any(|made| made.endpoint == one.endpoint));
+    let is_any_to_come = !told.is_empty();
+    told.extend(made);
+    if is_any_to_come {
+        told.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
+    }
+    let mut with_attempts = Vec::with_capacity(told.len());
+    for delivery in told {
+        let attempts = all(engine, &keys::attempt_prefix(event.id, &delivery.endpoint))?;
         with_attempts.push((delivery, attempts));
     }
     Ok(with_attempts)

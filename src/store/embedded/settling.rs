@@ -216,7 +216,7 @@ fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
     let line = keys::line_prefix(endpoint, merchant, user);
     let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
         // The newer result may be on its way to this line.
-        if fanout::is_under_way(txn, merchant, user, settled.sequence)? {
+        if fanout::is_newer_to_come(txn, endpoint, (merchant, user), settled.sequence)? {
             txn.require_sync();
         }
         return Ok(());

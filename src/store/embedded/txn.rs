@@ -28,6 +28,14 @@ pub(super) struct Room {
     pub(super) min_free: u64,
 }
 
+impl Room {
+    /// Whatever there is: for what only reads, and for what has been accepted already.
+    pub(super) const ANY: Self = Self {
+        free: u64::MAX,
+        min_free: 0,
+    };
+}
+
 /// A group's transaction.
 pub(super) struct Txn<'a> {
     engine: &'a Engine,

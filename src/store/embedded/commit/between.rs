@@ -1,8 +1,8 @@
 //! What the commit loop does between groups: parts of fan-outs, and syncs of what was written without one.
 //!
-//! Promise: parts are worked off while nobody waits, and whatever comes in meanwhile waits for one at most. Where others never
-//! stop coming, so that parts pile up, these get as much of the loop's time as the others. While parts are left the loop
-//! does not sleep but for a breath after a group, and for a pause after a failure.
+//! Promise: parts that are due are worked off while nobody waits, and whatever comes in meanwhile waits for one at most. Where
+//! others never stop coming, so that parts pile up, these get as much of the loop's time as the others. While parts are due the
+//! loop does not sleep but for a breath after a group, and for a pause after a failure.
 
 #![allow(
     clippy::disallowed_methods,
@@ -65,8 +65,8 @@ pub(super) struct Turns {
     pause: Option<Pause>,
     /// After a group.
     from: Option<Instant>,
-    /// Since when some have been left.
-    left_since: Option<Instant>,
+    /// Since when some have been due.
+    due_since: Option<Instant>,
     /// When the group under way began, if parts waited for it.
     began: Option<Instant>,
 }
@@ -76,7 +76,11 @@ impl Loop {
     pub(super) fn next(&mut self, waiting: &mut Waiting) -> Option<Message> {
         self.share_time();
         let message = self.awaited(waiting);
-        self.turns.began = self.is_any_left().then(Instant::now);
+        let now = Instant::now();
+        self.turns.began = self.is_any_due(now).then_some(now);
+        if self.turns.began.is_none() {
+            self.turns.due_since = None;
+        }
         message
     }
 
@@ -93,34 +97,45 @@ impl Loop {
 
     /// When something is due though no message comes: a sync, or the next part.
     fn due(&self) -> Option<Instant> {
-        let part = self.is_any_left().then(|| self.part_due());
+        let part = self.part_due(Instant::now());
         self.unsynced.due().into_iter().chain(part).min()
     }
 
-    fn is_any_left(&self) -> bool {
-        self.parts.engine.fan_out.is_any()
+    /// Whether parts are due, but for breath and pauses.
+    fn is_any_due(&self, now: Instant) -> bool {
+        let due = self.parts.engine.fan_out.due(now);
+        due.is_some_and(|due| due <= now)
     }
 
-    fn part_due(&self) -> Instant {
+    /// When the next part has its turn; `None`: none is left.
+    fn part_due(&self, now: Instant) -> Option<Instant> {
+        let due = self.parts.engine.fan_out.due(now)?;
         let paused = self.turns.pause.map(|pause| pause.until);
-        paused.max(self.turns.from).unwrap_or_else(Instant::now)
+        [paused, self.turns.from]
+            .into_iter()
+            .flatten()
+            .chain([due])
+            .max()
+    }
+
+    fn has_turn(&self, now: Instant) -> bool {
+        self.part_due(now).is_some_and(|due| due <= now)
     }
 
     /// After a group: parts hold their breath, unless they pile up. Then they take as long as the group did, within bounds.
     fn share_time(&mut self) {
         let group = self.turns.began.take();
-        if !self.is_any_left() {
+        let ended = Instant::now();
+        if !self.is_any_due(ended) {
             return;
         }
-        let ended = Instant::now();
-        let since = *self.turns.left_since.get_or_insert(ended);
+        let since = *self.turns.due_since.get_or_insert(ended);
         if ended.duration_since(since) >= PILED_UP {
             let took = group.map_or(Duration::ZERO, |began| ended.duration_since(began));
             let took = took.min(SHARE);
             self.turns.from = None;
             self.fan_out();
-            while ended.elapsed() < took && self.is_any_left() && self.part_due() <= Instant::now()
-            {
+            while ended.elapsed() < took && self.has_turn(Instant::now()) {
                 self.fan_out();
             }
         }
@@ -141,28 +156,22 @@ impl Loop {
 
     /// Works off one part, if one is left and due.
     pub(super) fn fan_out(&mut self) {
-        if !self.is_any_left() || self.part_due() > Instant::now() {
+        let now = Instant::now();
+        if !self.has_turn(now) {
             return;
         }
         if self.still_broken().is_some() {
             self.turns.pause = Some(Pause::after(self.turns.pause, false));
             return;
         }
-        let room = Room {
-            free: u64::MAX,
-            min_free: 0,
-        };
-        let mut txn = Txn::new(&self.parts.engine, room);
-        if let Err(error) = fanout::work(&mut txn) {
+        let mut txn = Txn::new(&self.parts.engine, Room::ANY);
+        if let Err(error) = fanout::work(&mut txn, now) {
             tracing::error!(%error, "the next part of a fan-out cannot be read; trying again");
             self.turns.pause = Some(Pause::after(self.turns.pause, false));
             return;
         }
         let (changes, rings) = txn.finish();
         if changes.is_empty() {
-            if !self.is_any_left() {
-                self.turns.left_since = None;
-            }
             return;
         }
         let is_strict = self.parts.engine.is_strict() || self.unsynced.is_overdue();

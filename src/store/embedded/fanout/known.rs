@@ -4,9 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::hearers::Remembered;
 use super::lists::Lists;
+use super::turns::{Ahead, ToLookAt};
 use crate::domain::{EndpointName, Health};
 use crate::store::StoreError;
 use crate::store::embedded::codec;
@@ -19,6 +21,8 @@ use crate::store::embedded::txn::Txn;
 pub(in crate::store::embedded) struct Known {
     /// Parts may be left that can be worked off.
     pub(super) is_any: AtomicBool,
+    pub(super) to_look_at: Mutex<ToLookAt>,
+    pub(super) ahead: Mutex<Ahead>,
     /// Parts that are left alone because a record is damaged.
     pub(super) skipped: Mutex<BTreeSet<Vec<u8>>>,
     pub(super) lists: Mutex<Lists>,
@@ -38,6 +42,8 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             is_any: AtomicBool::new(true),
+            to_look_at: Mutex::default(),
+            ahead: Mutex::default(),
             skipped: Mutex::default(),
             lists: Mutex::default(),
             hearers: Mutex::default(),
@@ -52,11 +58,39 @@ impl Known {
         self.is_any.load(Ordering::Relaxed)
     }
 
+    /// When the next part is due; `None`: none is left. [`is_any`](Self::is_any) holds until somebody has looked in vain.
+    pub(in crate::store::embedded) fn due(&self, now: Instant) -> Option<Instant> {
+        if !self.is_any() {
+            return None;
+        }
+        if locked(&self.to_look_at).is_any() {
+            return Some(now);
+        }
+        Some(locked(&self.ahead).due(now))
+    }
+
+    /// Whether a part for endpoints that are held is due.
+    pub(super) fn is_ahead_due(&self, now: Instant) -> bool {
+        locked(&self.ahead).due(now) <= now
+    }
+
+    /// Nothing may be made ahead any more, for an hour.
+    #[cfg(test)]
+    pub(in crate::store::embedded) fn exhaust(&self, now: Instant) {
+        locked(&self.ahead).exhaust(now);
+    }
+
     /// These changes are about to be seen.
     pub(in crate::store::embedded) fn note(&self, changes: &Changes) {
         for (tree, entries) in changes {
             match tree {
-                Tree::FanOut => self.is_any.store(true, Ordering::Relaxed),
+                Tree::FanOut => {
+                    self.is_any.store(true, Ordering::Relaxed);
+                    let mut to_look_at = locked(&self.to_look_at);
+                    for (part, value) in entries {
+                        to_look_at.note(part, value.is_some());
+                    }
+                }
                 Tree::FanOutLists => {
                     let mut lists = locked(&self.lists);
                     for (list, value) in entries {
@@ -66,7 +100,9 @@ impl Known {
                 Tree::Endpoints => {
                     let mut held = locked(&self.held);
                     for (endpoint, health) in entries {
-                        held.note(endpoint, health.as_deref());
+                        if held.note(endpoint, health.as_deref()) {
+                            locked(&self.to_look_at).all();
+                        }
                     }
                 }
                 _ => {}
@@ -77,6 +113,7 @@ impl Known {
     /// The store was made again.
     pub(in crate::store::embedded) fn forget(&self) {
         self.is_any.store(true, Ordering::Relaxed);
+        locked(&self.to_look_at).all();
         locked(&self.skipped).clear();
         *locked(&self.lists) = Lists::default();
         *locked(&self.hearers) = Remembered::default();
@@ -90,9 +127,10 @@ impl Known {
 }
 
 impl Held {
-    fn note(&mut self, endpoint: &[u8], health: Option<&[u8]>) {
+    /// Returns whether the endpoint was held and no longer is.
+    fn note(&mut self, endpoint: &[u8], health: Option<&[u8]>) -> bool {
         let Some(held) = self.of.get_mut(endpoint) else {
-            return;
+            return false;
         };
         let now = holds(
             health
@@ -100,12 +138,18 @@ impl Held {
                 .transpose(),
         );
         if now.as_ref().ok() == Some(held) {
-            return;
+            return false;
         }
         self.state += 1;
         match now {
-            Ok(now) => *held = now,
-            Err(_found_again_where_it_is_read) => drop(self.of.remove(endpoint)),
+            Ok(now) => {
+                *held = now;
+                !now
+            }
+            Err(_found_again_where_it_is_read) => {
+                self.of.remove(endpoint);
+                true
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest as _, Sha256};
 
 use super::known::is_held;
-use super::{DIRECT, Rest, Target};
+use super::{Rest, Target};
 use crate::domain::Route;
 use crate::store::StoreError;
 use crate::store::embedded::codec::{self, damaged};
@@ -37,15 +37,15 @@ pub(in crate::store::embedded) struct List {
 }
 
 impl List {
-    /// Those at these places.
-    pub(super) fn at(&self, places: &[u32]) -> Vec<Target> {
-        let at = |place: &u32| self.targets.get(usize::try_from(*place).ok()?).cloned();
-        places.iter().filter_map(at).collect()
+    /// Who is at a place.
+    pub(super) fn at(&self, place: u32) -> Option<&Target> {
+        self.targets.get(usize::try_from(place).ok()?)
     }
 
     /// Those who are left.
     pub(in crate::store::embedded) fn left(&self, rest: &Rest) -> Vec<Target> {
-        self.at(&rest.places(self.targets.len()).collect::<Vec<_>>())
+        let left = rest.places(self.targets.len());
+        left.filter_map(|place| self.at(place).cloned()).collect()
     }
 }
 
@@ -60,8 +60,8 @@ pub(super) struct Used {
     pub(super) id: ListId,
     pub(super) list: List,
     record: Vec<u8>,
-    /// The places of the first that are not held, as of a state of the endpoints.
-    up: Mutex<Option<(u64, Vec<u32>)>>,
+    /// The places of those that are not held, as of a state of the endpoints.
+    up: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
 
 impl Used {
@@ -80,11 +80,11 @@ impl Used {
         }
     }
 
-    /// The places of those that are not held, [`DIRECT`] at most.
+    /// The places of those that are not held, in their order.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn up(&self, txn: &Txn<'_>) -> Result<Vec<u32>, StoreError> {
+    pub(super) fn up(&self, txn: &Txn<'_>) -> Result<Arc<[u32]>, StoreError> {
         let state = txn.engine().fan_out.state();
         let is_as_stored = txn.changes(Tree::Endpoints).is_empty();
         let known = locked(&self.up).clone();
@@ -93,12 +93,13 @@ impl Used {
         }
         let mut places = Vec::new();
         for (place, target) in (0..).zip(&self.list.targets) {
-            if places.len() < DIRECT && !is_held(txn, &target.endpoint)? {
+            if !is_held(txn, &target.endpoint)? {
                 places.push(place);
             }
         }
+        let places: Arc<[u32]> = places.into();
         if is_as_stored {
-            *locked(&self.up) = Some((state, places.clone()));
+            *locked(&self.up) = Some((state, Arc::clone(&places)));
         }
         Ok(places)
     }

@@ -19,7 +19,8 @@ use crate::store::embedded::keys::Tree;
 use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::queue::Committer;
 use crate::store::embedded::{
-    EmbeddedSettings, JournalSettings, Machine, OutFile, Point, ThisMachine, opening, publishing,
+    EmbeddedSettings, JournalSettings, Machine, OutFile, Point, ThisMachine, opening, operating,
+    publishing,
 };
 
 /// 32 of 200 are told at once.
@@ -89,11 +90,7 @@ fn with_parts_on(directory: &Path, machine: Arc<dyn Machine>) -> (Loop, Committe
     let settings = EmbeddedSettings::at(directory.to_owned(), 0);
     let tuning = JournalSettings::default();
     let mut opened = opening::open(&settings, tuning, &machine, NOW, OURS).unwrap();
-    let room = Room {
-        free: u64::MAX,
-        min_free: 0,
-    };
-    let mut txn = Txn::new(&opened.engine, room);
+    let mut txn = Txn::new(&opened.engine, Room::ANY);
     let (event, routing) = news();
     publishing::publish(&mut txn, event, &routing).unwrap();
     let (changes, _) = txn.finish();
@@ -128,7 +125,7 @@ fn whoever_waits_goes_first_and_parts_leave_a_breath_after_a_group() {
     let before = Instant::now();
     assert!(work.next(&mut waiting).is_some());
     assert_eq!(left(&work), PARTS);
-    assert!(work.part_due() >= before + BREATH);
+    assert!(work.part_due(before).unwrap() >= before + BREATH);
 }
 
 #[test]
@@ -138,7 +135,7 @@ fn parts_that_pile_up_get_as_much_time_as_the_group_before() {
         let directory = tempfile::tempdir().unwrap();
         let (mut work, _committer, mut waiting) = with_parts(directory.path());
         let now = Instant::now();
-        work.turns.left_since = Some(now.checked_sub(PILED_UP).unwrap());
+        work.turns.due_since = Some(now.checked_sub(PILED_UP).unwrap());
         work.turns.began = Some(now.checked_sub(group).unwrap());
         assert!(work.next(&mut waiting).is_some());
         let took = now.elapsed();
@@ -154,7 +151,7 @@ fn what_a_disk_held_up_is_not_held_up_as_long_again_by_parts() {
     let machine = Arc::new(Slow(SHARE));
     let (mut work, _committer, mut waiting) = with_parts_on(directory.path(), machine);
     let now = Instant::now();
-    work.turns.left_since = Some(now.checked_sub(PILED_UP).unwrap());
+    work.turns.due_since = Some(now.checked_sub(PILED_UP).unwrap());
     work.turns.began = Some(now.checked_sub(Duration::from_secs(60)).unwrap());
     assert!(work.next(&mut waiting).is_some());
     assert_eq!(
@@ -164,20 +161,54 @@ fn what_a_disk_held_up_is_not_held_up_as_long_again_by_parts() {
     );
 }
 
+/// The loop sleeps until then, and does not look again and again.
+#[test]
+fn what_is_for_endpoints_that_are_held_is_not_due_before_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut work, _committer, mut waiting) = with_parts(directory.path());
+    let engine = Arc::clone(&work.parts.engine);
+    let mut txn = Txn::new(&engine, Room::ANY);
+    for number in 0..200 {
+        let endpoint = format!("e-{number}").parse().unwrap();
+        operating::pause(&mut txn, &endpoint, NOW).unwrap();
+    }
+    let (changes, _) = txn.finish();
+    let sequence = work.parts.journal.append(&changes).unwrap();
+    engine.apply(changes, sequence).unwrap();
+    engine.fan_out.exhaust(Instant::now());
+    assert!(work.next(&mut waiting).is_some());
+    work.turns.from = None;
+    work.fan_out();
+    let soon = Instant::now() + Duration::from_secs(1800);
+    assert!(work.part_due(Instant::now()).unwrap() > soon);
+    assert_eq!(left(&work), PARTS);
+    assert!(!work.is_any_due(Instant::now()));
+    // Until one of them is back.
+    let mut txn = Txn::new(&engine, Room::ANY);
+    operating::resume(&mut txn, &"e-199".parse().unwrap(), NOW).unwrap();
+    let (changes, _) = txn.finish();
+    let sequence = work.parts.journal.append(&changes).unwrap();
+    engine.apply(changes, sequence).unwrap();
+    assert!(work.is_any_due(Instant::now()));
+    work.fan_out();
+    let made = engine.prefix(Tree::Deliveries, &[]).unwrap();
+    assert_eq!(made.count(), 32 + 1);
+}
+
 #[test]
 fn nothing_is_due_where_nothing_is_left() {
     let directory = tempfile::tempdir().unwrap();
     let (mut work, committer, mut waiting) = with_parts(directory.path());
     drop(committer);
     assert!(work.next(&mut waiting).is_some());
-    while work.is_any_left() {
+    while work.is_any_due(Instant::now()) {
         work.turns.from = None;
         work.fan_out();
     }
     assert_eq!(left(&work), 0);
-    assert!(work.turns.left_since.is_none());
     work.sync_loose();
     assert_eq!(work.due(), None);
     // Nobody is left to send anything.
     assert!(work.next(&mut waiting).is_none());
+    assert!(work.turns.due_since.is_none());
 }

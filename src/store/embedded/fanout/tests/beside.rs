@@ -1,7 +1,6 @@
 //! What goes on beside a fan-out: attempts, damage, operators, retention, `verify-store`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
 use crate::domain::{
@@ -68,7 +67,7 @@ fn a_success_is_synced_if_a_newer_result_is_on_its_way() {
             &result(name, if newer { 2 } else { 1 }, at(1)),
             &routing(many),
         );
-        let mut txn = Txn::new(&scene.engine, ROOM);
+        let mut txn = Txn::new(&scene.engine, Room::ANY);
         settling::record(&mut txn, &claim, &heard(now)).unwrap();
         assert_eq!(txn.must_sync(), newer, "{name}");
     }
@@ -238,7 +237,7 @@ fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_stor
     let opened = opening::open(&settings, tuning, &machine, at(0), OURS);
     let mut opened = opened.unwrap();
     let (event, orphan) = (result("taro", 1, at(0)), result("hanako", 1, at(1)));
-    let mut txn = Txn::new(&opened.engine, ROOM);
+    let mut txn = Txn::new(&opened.engine, Room::ANY);
     publishing::publish(&mut txn, event.clone(), &routing(0..300)).unwrap();
     publishing::publish(&mut txn, orphan.clone(), &routing(0..40)).unwrap();
     txn.delete(Tree::Events, orphan.id.to_bytes().to_vec());

@@ -37,7 +37,7 @@ fn weight(txn: Txn<'_>) -> usize {
 fn names_are_written_once_for_all_events_that_the_same_endpoints_hear() {
     let scene = Scene::with_held(0..600);
     let all = routing(0..600);
-    let mut first = Txn::new(&scene.engine, ROOM);
+    let mut first = Txn::new(&scene.engine, Room::ANY);
     publishing::publish(&mut first, result("taro", 1, at(0)), &all).unwrap();
     assert!(weight(first) > 600 * "e-000".len());
     // That group was not written: the next one does not build on it.
@@ -45,12 +45,12 @@ fn names_are_written_once_for_all_events_that_the_same_endpoints_hear() {
         scene.publish(&result(name, 1, at(number as u64)), &all);
     }
     assert_eq!(scene.lists().len(), 3, "256, 256 and 88");
-    let mut next = Txn::new(&scene.engine, ROOM);
+    let mut next = Txn::new(&scene.engine, Room::ANY);
     publishing::publish(&mut next, result("saburo", 1, at(9)), &all).unwrap();
     assert!(weight(next) < 600, "not even a byte for each");
     // After a restart nobody remembers, and whoever asks finds them.
     scene.engine.fan_out.forget();
-    let mut again = Txn::new(&scene.engine, ROOM);
+    let mut again = Txn::new(&scene.engine, Room::ANY);
     publishing::publish(&mut again, result("saburo", 1, at(9)), &all).unwrap();
     assert!(weight(again) < 600);
     scene.engine.fan_out.forget();

@@ -1,0 +1,232 @@
+//! Endpoints that are held wait: how much is made ahead for them, who goes before them, and what people see of that.
+
+use super::*;
+use crate::domain::{AbandonReason, DeliveryState, JobKind, JobOrder};
+use crate::store::embedded::{jobs, reading, tallies};
+use crate::store::{Refused, Told};
+
+/// A scene in which so many endpoints are held, and nothing may be made ahead for them.
+fn exhausted(held: usize) -> (Scene, Instant) {
+    let scene = Scene::with_held(0..held);
+    let now = scene.now.get();
+    scene.engine.fan_out.exhaust(now);
+    (scene, now)
+}
+
+impl Scene {
+    /// Turns until nothing is due.
+    fn turns(&self, now: Instant) {
+        while self.engine.fan_out.due(now).is_some_and(|due| due <= now) {
+            self.turn(now);
+        }
+    }
+
+    fn resumes(&self, number: usize, now: Instant) {
+        self.resume(number);
+        self.turns(now);
+    }
+
+    fn seen(&self, event: &Event) -> Vec<Told> {
+        let seen = reading::event(&self.engine, event.id).unwrap();
+        seen.unwrap().1
+    }
+}
+
+#[test]
+fn ten_thousand_are_made_ahead_at_once_and_then_a_part_every_sixteen_milliseconds() {
+    let scene = Scene::with_held(0..300);
+    let all = routing(0..300);
+    for number in 0..40 {
+        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
+    }
+    let now = scene.now.get();
+    scene.turns(now);
+    let made = |scene: &Scene| scene.engine.prefix(Tree::Deliveries, &[]).unwrap().count();
+    // Nineteen parts of each event, and of the last one all of the first list's and two of the second's.
+    assert_eq!(10_000 / PART + 1, 32 * 19 + 18);
+    assert_eq!(made(&scene), 32 * 300 + 256 + 32);
+    let next = now + Duration::from_millis(16);
+    assert_eq!(scene.engine.fan_out.due(now), Some(next));
+    assert!(scene.turn(now), "there is more");
+    assert_eq!(made(&scene), 32 * 300 + 256 + 32);
+    scene.turns(next);
+    assert_eq!(made(&scene), 33 * 300);
+    let after = next + Duration::from_millis(16);
+    assert_eq!(scene.engine.fan_out.due(next), Some(after));
+}
+
+#[test]
+fn who_is_back_gets_all_that_it_missed_before_those_who_are_not() {
+    let (scene, now) = exhausted(300);
+    let all = routing(0..300);
+    let events: Vec<Event> = (0..200)
+        .map(|number| result(&format!("user-{number}"), 1, at(number)))
+        .collect();
+    for event in &events {
+        scene.publish(event, &all);
+    }
+    scene.turns(now);
+    assert_eq!(scene.told(&events[0]), Vec::<usize>::new());
+    scene.resumes(7, now);
+    scene.resumes(290, now);
+    for event in &events {
+        assert_eq!(scene.told(event), [7, 290]);
+        assert_eq!(scene.to_come(event).len(), 298);
+    }
+    // What comes now is told to them at once.
+    let event = result("hanako", 1, at(300));
+    scene.publish(&event, &all);
+    assert_eq!(scene.told(&event), [7, 290]);
+    for (name, tally) in tallies::read(&scene.engine).unwrap().endpoints {
+        assert_eq!(tally.pending, 201, "{name}");
+    }
+}
+
+#[test]
+fn after_a_restart_whoever_is_up_is_found_in_all_that_is_left() {
+    let (scene, now) = exhausted(300);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..300));
+    scene.turns(now);
+    // It is back, and the process died before anybody looked.
+    scene.resume(70);
+    scene.engine.fan_out.forget();
+    scene.turns(now);
+    assert_eq!(scene.told(&event), [70]);
+}
+
+#[test]
+fn a_users_older_result_that_others_miss_keeps_the_newer_one_from_nobody_else() {
+    let (scene, now) = exhausted(100);
+    let all = routing(0..110);
+    let [first, second, third] = [1, 2, 3].map(|number| result("taro", number, at(number)));
+    scene.publish(&first, &all);
+    scene.turns(now);
+    assert_eq!(scene.told(&first), (100..110).collect::<Vec<_>>());
+    // Back, but nobody has looked yet.
+    scene.resume(7);
+    scene.publish(&second, &all);
+    assert_eq!(scene.told(&second), (100..110).collect::<Vec<_>>());
+    scene.publish(&third, &routing(5..9));
+    assert_eq!(scene.told(&third), Vec::<usize>::new(), "also of few");
+    scene.turns(now);
+    for event in [&first, &second] {
+        assert!(scene.told(event).contains(&7));
+    }
+    assert!(scene.told(&third).contains(&7));
+}
+
+#[test]
+fn what_is_still_to_be_made_is_seen_as_it_will_be() {
+    let (scene, now) = exhausted(100);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..105));
+    scene.turns(now);
+    let seen = scene.seen(&event);
+    let seen: Vec<Delivery> = seen.into_iter().map(|(delivery, _)| delivery).collect();
+    let fresh = |number| publishing::fresh(&event, endpoint(number), true);
+    assert_eq!(seen, (0..105).map(fresh).collect::<Vec<_>>());
+    let (merchant, name) = user("taro");
+    let story = reading::story(&scene.engine, &merchant, &name).unwrap();
+    assert_eq!(story.events[0].1.len(), 105);
+    let one = reading::delivery(&scene.engine, event.id, &endpoint(50)).unwrap();
+    assert_eq!(one.unwrap().1.0, fresh(50));
+    let none = reading::delivery(&scene.engine, event.id, &endpoint(105));
+    assert!(none.unwrap().is_none());
+}
+
+#[test]
+fn what_is_still_to_be_made_can_be_discarded_and_retried() {
+    let (scene, now) = exhausted(100);
+    let [first, second] = [1, 2].map(|number| result("taro", number, at(number)));
+    for event in [&first, &second] {
+        scene.publish(event, &routing(0..100));
+    }
+    scene.turns(now);
+    let pending = |number| {
+        let tallies = tallies::read(&scene.engine).unwrap().endpoints;
+        let of = tallies.iter().find(|(name, _)| *name == endpoint(number));
+        of.unwrap().1.pending
+    };
+    let discard = |event: &Event, number| {
+        scene.run(|txn| operating::discard(txn, event.id, &endpoint(number), at(400)))
+    };
+    let discarded = discard(&second, 50).unwrap();
+    assert!(matches!(
+        discarded.state,
+        DeliveryState::Abandoned {
+            reason: AbandonReason::Discarded,
+            ..
+        }
+    ));
+    assert_eq!(pending(50), 1, "the older one");
+    assert_eq!(scene.told(&first), [50], "made before the newer one");
+    let retried = scene.run(|txn| operating::retry(txn, first.id, &endpoint(60), at(400)));
+    assert_eq!(
+        retried.unwrap().state,
+        DeliveryState::Waiting { due: at(400) }
+    );
+    let newer = scene.run(|txn| operating::retry(txn, second.id, &endpoint(60), at(400)));
+    assert_eq!(newer, Err(Refused::BehindAnother));
+    assert_eq!(pending(60), 2);
+    assert_eq!(discard(&first, 100), Err(Refused::NotThere));
+    // Nobody makes it again.
+    scene.now.set(now + Duration::from_secs(3600));
+    while scene.work() {}
+    assert_eq!(scene.seen(&second).len(), 100);
+    assert_eq!(pending(50), 1);
+    assert_eq!(pending(51), 2);
+}
+
+#[test]
+fn a_job_is_about_what_is_still_to_be_made_too() {
+    let (scene, now) = exhausted(100);
+    let all = routing(0..100);
+    let events: Vec<Event> = (0..20)
+        .map(|number| result(&format!("user-{number}"), 1, at(number)))
+        .collect();
+    for event in &events {
+        scene.publish(event, &all);
+    }
+    scene.turns(now);
+    let order = JobOrder {
+        kind: JobKind::Discard,
+        endpoint: endpoint(50),
+        since: at(0),
+        until: at(1000),
+        types: vec![],
+        states: vec![],
+    };
+    assert_eq!(jobs::count(&scene.engine, &order, &all).unwrap(), 20);
+    let job = scene.run(|txn| jobs::begin(txn, order, 20, at(300)));
+    let part = jobs::look(&scene.engine, job.id, 100, &all).unwrap();
+    let part = part.unwrap();
+    let job = scene.run(|txn| jobs::advance(txn, &part, at(301), &all));
+    assert_eq!(job.unwrap().done, 20);
+    let discarded = tallies::read(&scene.engine).unwrap().endpoints;
+    let (_, tally) = &discarded[50];
+    assert_eq!((tally.pending, tally.discarded), (0, 20));
+}
+
+#[test]
+fn more_parts_than_are_remembered_are_all_looked_at() {
+    let mut to_look_at = turns::ToLookAt::default();
+    let (scene, now) = exhausted(40);
+    scene.turns(now);
+    scene.run(|txn| {
+        assert!(to_look_at.next(txn).unwrap().is_none());
+        Ok(())
+    });
+    assert!(!to_look_at.is_any());
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..40));
+    let [key] = scene.parts().try_into().unwrap();
+    for number in 0..10_001u32 {
+        // None of them is there.
+        to_look_at.note(&keys::fan_out(EventId::new(at(9), 1), number), true);
+    }
+    scene.run(|txn| {
+        assert_eq!(to_look_at.next(txn).unwrap().unwrap().0, key);
+        Ok(())
+    });
+}

@@ -1,0 +1,272 @@
+//! Whose turn it is. A part in which somebody is left who is not held is worked off as soon as nobody waits for the thread
+//! that writes. Those who are held need their deliveries only once they are back: these are made ahead, at a rate at
+//! which nobody feels it, so that very many endpoints that are down cost no more the more there is to tell them.
+//!
+//! Promise: whoever is not held is never left in a part for longer than it takes to get to it: each part is looked at when
+//! the store was opened, when it was written, and when somebody is no longer held.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::open::Open;
+use super::{PART, Part, Target, deliver_one, left_before};
+use crate::domain::{Event, EventContent, EventId};
+use crate::store::StoreError;
+use crate::store::embedded::codec::damaged;
+use crate::store::embedded::engine::locked;
+use crate::store::embedded::keys::{self, Tree};
+use crate::store::embedded::txn::{Pair, Txn};
+
+/// Parts that are looked at in a turn, at most; some microseconds each.
+const LOOKED_AT: usize = 64;
+
+/// Parts that are remembered to be looked at. Where there are more, all are.
+const REMEMBERED: usize = 10_000;
+
+/// How long it takes until a part more may be made ahead: a thousand deliveries a second, some tenth of a processor.
+const EVERY: Duration = Duration::from_millis(PART as u64);
+
+/// What may be made ahead at once, by how long that takes in the long run: ten thousand deliveries. Only what very many
+/// endpoints miss for a while is put off.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// How much may be made ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// When as much may be made at once as ever; `None`: since the beginning.
+    rested: Option<Instant>,
+}
+
+impl Ahead {
+    /// When the next part may be made.
+    pub(super) fn due(&self, now: Instant) -> Instant {
+        let due = self.rested.and_then(|rested| rested.checked_sub(AT_ONCE));
+        due.map_or(now, |due| due.max(now))
+    }
+
+    fn took(&mut self, now: Instant) {
+        let rested = self.rested.map_or(now, |rested| rested.max(now));
+        self.rested = Some(rested + EVERY);
+    }
+
+    /// No more may be made for an hour.
+    #[cfg(test)]
+    pub(super) fn exhaust(&mut self, now: Instant) {
+        self.rested = Some(now + AT_ONCE + Duration::from_secs(3600));
+    }
+}
+
+/// The parts that are to be looked at for somebody who is not held.
+#[derive(Debug)]
+pub(super) struct ToLookAt {
+    /// These: they were written.
+    written: BTreeSet<Vec<u8>>,
+    /// And all from this key on.
+    from: Option<Vec<u8>>,
+}
+
+impl Default for ToLookAt {
+    /// All of them: nobody has looked yet.
+    fn default() -> Self {
+        Self {
+            written: BTreeSet::new(),
+            from: Some(Vec::new()),
+        }
+    }
+}
+
+impl ToLookAt {
+    pub(super) fn is_any(&self) -> bool {
+        self.from.is_some() || !self.written.is_empty()
+    }
+
+    /// A part was written, or deleted.
+    pub(super) fn note(&mut self, key: &[u8], is_there: bool) {
+        if !is_there {
+            self.written.remove(key);
+        } else if self.written.len() < REMEMBERED {
+            self.written.insert(key.to_vec());
+        } else {
+            self.all();
+        }
+    }
+
+    /// Somebody is no longer held.
+    pub(super) fn all(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Nobody is left in this part who is not held, or it is left alone.
+    fn done(&mut self, key: &[u8]) {
+        if !self.written.remove(key) {
+            self.from = Some([key, &[0]].concat());
+        }
+    }
+
+    pub(super) fn next(&mut self, txn: &Txn<'_>) -> Result<Option<Pair>, StoreError> {
+        while let Some(key) = self.written.first() {
+            if let Some(bytes) = txn.get_raw(Tree::FanOut, key)? {
+                return Ok(Some((key.clone(), bytes)));
+            }
+            self.written.pop_first();
+        }
+        let Some(from) = &self.from else {
+            return Ok(None);
+        };
+        let next = txn.first_from(Tree::FanOut, from, &[], 1)?.pop();
+        if next.is_none() {
+            self.from = None;
+        }
+        Ok(next)
+    }
+}
+
+/// Works off the next part, in a transaction of its own, if it is due by now. `false`: there is none.
+///
+/// # Errors
+/// The store cannot be read. One part in which something is damaged stops no other.
+pub(in crate::store::embedded) fn work(
+    txn: &mut Txn<'_>,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let known = &txn.engine().fan_out;
+    if !known.is_any() {
+        return Ok(false);
+    }
+    for _ in 0..LOOKED_AT {
+        let next = locked(&known.to_look_at).next(txn)?;
+        let Some(part) = next else {
+            return make_ahead(txn, now);
+        };
+        let key = part.0.clone();
+        let is_left_alone = locked(&known.skipped).contains(&key);
+        if !is_left_alone && turn(txn, part, Open::up)? {
+            return Ok(true);
+        }
+        locked(&known.to_look_at).done(&key);
+    }
+    Ok(true)
+}
+
+/// Works off the first part of all, in which all are held.
+fn make_ahead(txn: &mut Txn<'_>, now: Instant) -> Result<bool, StoreError> {
+    let known = &txn.engine().fan_out;
+    let skipped = locked(&known.skipped).clone();
+    let found = txn.first(Tree::FanOut, &[], skipped.len() + 1)?;
+    let first = found.into_iter().find(|(key, _)| !skipped.contains(key));
+    let Some(first) = first else {
+        known.is_any.store(false, Ordering::Relaxed);
+        return Ok(false);
+    };
+    if known.is_ahead_due(now) {
+        let some = |open: &Open, _: &Txn<'_>| Ok(open.places().take(PART).collect());
+        turn(txn, first, some)?;
+        locked(&known.ahead).took(now);
+    }
+    Ok(true)
+}
+
+/// Makes deliveries for those whom `choose` takes out of a part. `false`: it takes nobody. What is damaged is logged and
+/// left alone.
+fn turn(
+    txn: &mut Txn<'_>,
+    part: Pair,
+    choose: impl FnOnce(&Open, &Txn<'_>) -> Result<Vec<u32>, StoreError>,
+) -> Result<bool, StoreError> {
+    let mut at = part.0.clone();
+    let open = Open::read(txn, part);
+    let chosen = open.and_then(|open| Ok((choose(&open, txn)?, open)));
+    let worked = match chosen {
+        Ok((places, _)) if places.is_empty() => return Ok(false),
+        Ok((places, open)) => deliver(txn, open, places, &mut at),
+        Err(error) => Err(error),
+    };
+    match worked {
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::error!(%error, part = hex::encode(&at), "endpoints are not told of an event because a record is damaged; run verify-store");
+            locked(&txn.engine().fan_out.skipped).insert(at);
+            Ok(true)
+        }
+        worked => worked.map(|()| true),
+    }
+}
+
+/// Makes the deliveries of those at these places, or what one of them lacks of an older result of the same user. Ids are
+/// in the order of time only as far as clocks go; of one user, results are in the order of their sequence. Those at which
+/// something is damaged are left by name; if it is all of those that are named, it fails. `at` becomes the part that is worked off.
+fn deliver(
+    txn: &mut Txn<'_>,
+    open: Open,
+    places: Vec<u32>,
+    at: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let event = open.event(txn)?;
+    let (open, places, event) = match older(txn, &event, &open, &places)? {
+        Some((older, places)) => {
+            at.clone_from(&older.key);
+            let event = older.event(txn)?;
+            (older, places, event)
+        }
+        None => (open, places, event),
+    };
+    let (mut made, mut left, mut why) = (Vec::new(), Vec::new(), None);
+    for (place, target) in places
+        .iter()
+        .filter_map(|place| Some((*place, open.at(*place)?)))
+    {
+        match txn.scoped(|txn| deliver_one(txn, &event, target)) {
+            Ok(()) => made.push(place),
+            Err(error @ StoreError::Damaged { .. }) => {
+                left.push(target.clone());
+                why = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match why {
+        Some(_said_in_their_own_turn) if open.is_listed() => {
+            set_aside(txn, &open, &places, left)?;
+            open.store_without(txn, &places)
+        }
+        Some(error) if made.is_empty() => Err(error),
+        _ => open.store_without(txn, &made),
+    }
+}
+
+/// The oldest part of the same user's older results in which one of those at these places is left, and who of them is.
+fn older(
+    txn: &Txn<'_>,
+    event: &Event,
+    open: &Open,
+    places: &[u32],
+) -> Result<Option<(Open, Vec<u32>)>, StoreError> {
+    let EventContent::Result(result) = &event.content else {
+        return Ok(None);
+    };
+    for older in left_before(txn, result)? {
+        let names = places.iter().filter_map(|place| open.at(*place));
+        let left = names.filter_map(|target| older.place_of(&target.endpoint));
+        let left: Vec<u32> = left.collect();
+        if !left.is_empty() {
+            return Ok(Some((older, left)));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes down by name those of a list at which something is damaged, out of those at these places.
+fn set_aside(
+    txn: &mut Txn<'_>,
+    open: &Open,
+    places: &[u32],
+    left: Vec<Target>,
+) -> Result<(), StoreError> {
+    let split = open.key.split_first_chunk::<16>();
+    let number = split.and_then(|(id, number)| Some((*id, <[u8; 4]>::try_from(number).ok()?)));
+    let (id, number) = number.ok_or_else(|| damaged(Tree::FanOut, &open.key, "no number"))?;
+    let first = places.iter().min().copied().unwrap_or_default();
+    let number = u32::from_be_bytes(number).saturating_add(1 + first);
+    let key = keys::fan_out(EventId::from_bytes(id), number);
+    txn.put(key, Part::Named(left))
+}
