@@ -57,6 +57,10 @@ pub(super) fn next_due(
         return Ok(out.map(|due| health.later(due)));
     }
     let waiting = first_due(engine, endpoint, false)?;
+    if probe_at.is_some_and(|probe_at| waiting.is_none_or(|due| due > probe_at)) {
+        // What it could be probed with may still have to be made.
+        engine.fan_out.want(endpoint);
+    }
     let due = match probe_at {
         Some(probe_at) => waiting.map(|due| due.max(probe_at)),
         None => out.into_iter().chain(waiting).min(),

@@ -27,8 +27,7 @@ use super::keys::{self, Tree};
 use super::publishing;
 use super::txn::{Pair, Room, Txn};
 use crate::domain::{
-    Delivery, EndpointName, Event, EventContent, EventId, MerchantNo, ResultEvent, Route, Routing,
-    UserId,
+    Delivery, EndpointName, Event, EventContent, EventId, MerchantNo, Route, Routing, UserId,
 };
 use crate::store::StoreError;
 
@@ -161,26 +160,58 @@ fn event_at((key, id): &Pair) -> Result<[u8; 16], StoreError> {
     keys::trailing_id(id).ok_or_else(|| damaged(Tree::EventsByUser, key, "not an event id"))
 }
 
-/// Parts that are left of the results of a user before this one, the oldest result first.
-fn left_before(txn: &Txn<'_>, result: &ResultEvent) -> Result<Vec<Open>, StoreError> {
-    let mut left = Vec::new();
+/// The results of the same user before this one of which something may be left to be made, the newest first.
+fn results_before(txn: &Txn<'_>, event: &Event) -> Result<Vec<[u8; 16]>, StoreError> {
+    let mut before = Vec::new();
+    let EventContent::Result(result) = &event.content else {
+        return Ok(before);
+    };
     if result.sequence <= 1 || !is_any(txn) {
-        return Ok(left);
+        return Ok(before);
     }
     // Whatever is older than all that is left has nothing left.
-    let Some((oldest, _)) = txn.first(Tree::FanOut, &[], 1)?.pop() else {
-        return Ok(left);
+    let Some((oldest, _)) = first(txn)? else {
+        return Ok(before);
     };
     let place = |sequence| keys::event_of_user(&result.merchant, &result.user, sequence);
     let (first, own) = (place(0), place(result.sequence));
-    let before = txn.last_before(Tree::EventsByUser, &first, &own, usize::MAX)?;
-    for place in before.iter().rev() {
-        let id = event_at(place)?;
+    for place in txn.last_before(Tree::EventsByUser, &first, &own, usize::MAX)? {
+        let id = event_at(&place)?;
         if oldest.as_slice() < id.as_slice() || oldest.starts_with(&id) {
-            left.extend(left_of(txn, &id)?);
+            before.push(id);
         }
     }
-    Ok(left)
+    Ok(before)
+}
+
+/// The first part that is not left alone.
+fn first(txn: &Txn<'_>) -> Result<Option<Pair>, StoreError> {
+    let skipped = locked(&txn.engine().fan_out.skipped).clone();
+    let found = txn.first(Tree::FanOut, &[], skipped.len() + 1)?;
+    Ok(found.into_iter().find(|(key, _)| !skipped.contains(key)))
+}
+
+/// What is still to be made for an endpoint of these results of a user: part and place, at most so many, the newest first.
+/// Deliveries for an endpoint are made in the order of results: where one is there, nothing older is missing.
+fn missing(
+    txn: &Txn<'_>,
+    results: &[[u8; 16]],
+    endpoint: &EndpointName,
+    limit: usize,
+) -> Result<Vec<(Open, u32)>, StoreError> {
+    let mut missing = Vec::new();
+    for id in results {
+        let delivery = keys::delivery(EventId::from_bytes(*id), endpoint);
+        if missing.len() == limit || txn.get_raw(Tree::Deliveries, &delivery)?.is_some() {
+            break;
+        }
+        let left = left_of(txn, id)?.into_iter();
+        missing.extend(
+            left.filter_map(|open| open.place_of(endpoint).map(|place| (open, place)))
+                .next(),
+        );
+    }
+    Ok(missing)
 }
 
 /// Those who get their delivery of an event at once; who else is to hear is written down. The event is not stored yet.
@@ -189,17 +220,21 @@ pub(super) fn divide(
     event: &Event,
     routing: &Routing,
 ) -> Result<Vec<Target>, StoreError> {
-    let older = match &event.content {
-        EventContent::Result(result) => left_before(txn, result)?,
-        EventContent::Operational(_) => Vec::new(),
-    };
-    let waits = |target: &Target| {
-        let place = |open: &Open| open.place_of(&target.endpoint);
-        older.iter().any(|open| place(open).is_some())
+    let before = results_before(txn, event)?;
+    let waits = |txn: &Txn<'_>, target: &Target| -> Result<bool, StoreError> {
+        Ok(!missing(txn, &before, &target.endpoint, 1)?.is_empty())
     };
     let lists = match hearers::of(txn, event, routing)? {
         Hearers::Few(targets) => {
-            let (wait, now): (Vec<_>, Vec<_>) = targets.into_iter().partition(waits);
+            let (mut wait, mut now) = (Vec::new(), Vec::new());
+            for target in targets {
+                let side = if waits(txn, &target)? {
+                    &mut wait
+                } else {
+                    &mut now
+                };
+                side.push(target);
+            }
             for (number, some) in (0..).zip(wait.chunks(PART)) {
                 txn.put(keys::fan_out(event.id, number), Part::Named(some.to_vec()))?;
             }
@@ -214,7 +249,9 @@ pub(super) fn divide(
             if now.len() == DIRECT {
                 break;
             }
-            if let Some(target) = used.list.at(place).filter(|target| !waits(target)) {
+            if let Some(target) = used.list.at(place)
+                && !waits(txn, target)?
+            {
                 now.push(target.clone());
                 told.push(place);
             }
@@ -262,22 +299,41 @@ pub(super) fn make_for(
     if !is_any(txn) {
         return Ok(false);
     }
-    let own = left_of(txn, &event.to_bytes())?;
-    let Some(open) = own.iter().find(|open| open.place_of(endpoint).is_some()) else {
+    let left = left_of(txn, &event.to_bytes())?.into_iter();
+    let own = left.filter_map(|open| open.place_of(endpoint).map(|place| (open, place)));
+    let Some((open, place)) = own.last() else {
         return Ok(false);
     };
-    let older = match open.event(txn)?.content {
-        EventContent::Result(result) => left_before(txn, &result)?,
-        EventContent::Operational(_) => Vec::new(),
-    };
-    for open in older.into_iter().chain(own) {
-        let place = open.place_of(endpoint);
-        if let Some((place, target)) = place.and_then(|place| Some((place, open.at(place)?))) {
-            deliver_one(txn, &open.event(txn)?, target)?;
-            open.store_without(txn, &[place])?;
+    let event = open.event(txn)?;
+    make_older(txn, &event, endpoint)?;
+    make_at(txn, open, place, &event)?;
+    Ok(true)
+}
+
+/// Makes what an endpoint lacks of the same user's results before this one, but for what is damaged.
+pub(super) fn make_older(
+    txn: &mut Txn<'_>,
+    event: &Event,
+    endpoint: &EndpointName,
+) -> Result<(), StoreError> {
+    let before = results_before(txn, event)?;
+    for (open, place) in missing(txn, &before, endpoint, usize::MAX)?
+        .into_iter()
+        .rev()
+    {
+        match open.event(txn) {
+            Err(StoreError::Damaged { .. }) => {}
+            older => make_at(txn, open, place, &older?)?,
         }
     }
-    Ok(true)
+    Ok(())
+}
+
+fn make_at(txn: &mut Txn<'_>, open: Open, place: u32, event: &Event) -> Result<(), StoreError> {
+    if let Some(target) = open.at(place) {
+        deliver_one(txn, event, target)?;
+    }
+    open.store_without(txn, &[place])
 }
 
 fn deliver_one(txn: &mut Txn<'_>, event: &Event, target: &Target) -> Result<(), StoreError> {

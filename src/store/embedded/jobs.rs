@@ -254,6 +254,8 @@ fn again(
     now: Timestamp,
     routing: &Routing,
 ) -> Result<(), StoreError> {
+    // Where this one comes later than its turn, nothing older is to come after it.
+    fanout::make_older(txn, event, &order.endpoint)?;
     let ordered = routing
         .targets(event)
         .any(|route| route.endpoint == order.endpoint && route.ordered);

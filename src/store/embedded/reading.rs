@@ -1,5 +1,7 @@
 //! Reads: stories, counts, lists. None of them holds anything up.
 
+use std::collections::HashSet;
+
 use super::codec::{self, Record, damaged};
 use super::engine::Engine;
 use super::fanout;
@@ -116,12 +118,12 @@ fn told(engine: &Engine, event: &Event) -> Result<Vec<Told>, StoreError> {
     // First: what is made meanwhile is met twice, and not missed.
     let mut told = fanout::deliveries_to_come(engine, event, None)?;
     let made: Vec<Delivery> = all(engine, &event.id.to_bytes())?;
-    told.retain(|one| !made.iter().any(|made| made.endpoint == one.endpoint));
-    let is_any_to_come = !told.is_empty();
-    told.extend(made);
-    if is_any_to_come {
-        told.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
+    if !told.is_empty() {
+        let names: HashSet<&EndpointName> = made.iter().map(|one| &one.endpoint).collect();
+        told.retain(|one| !names.contains(&one.endpoint));
     }
+    told.extend(made);
+    told.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
     let mut with_attempts = Vec::with_capacity(told.len());
     for delivery in told {
         let attempts = all(engine, &keys::attempt_prefix(event.id, &delivery.endpoint))?;

@@ -78,20 +78,21 @@ impl Loop {
         let message = self.awaited(waiting);
         let now = Instant::now();
         self.turns.began = self.is_any_due(now).then_some(now);
-        if self.turns.began.is_none() {
-            self.turns.due_since = None;
-        }
         message
     }
 
     fn awaited(&mut self, waiting: &mut Waiting) -> Option<Message> {
         while let Some(due) = self.due() {
+            if !self.is_any_due(Instant::now()) {
+                self.turns.due_since = None;
+            }
             match waiting.next_until(due) {
                 Poll::Ready(message) => return message,
                 Poll::Pending if self.unsynced.is_overdue() => self.sync_loose(),
                 Poll::Pending => self.fan_out(),
             }
         }
+        self.turns.due_since = None;
         waiting.next()
     }
 

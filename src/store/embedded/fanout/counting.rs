@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lists::{self, ListId};
+use super::lists::{self, LONGEST, ListId};
 use super::{Part, Rest};
 use crate::domain::EndpointName;
 use crate::store::StoreError;
@@ -17,16 +17,16 @@ type Counts = BTreeMap<EndpointName, u64>;
 #[derive(Default)]
 struct Left {
     /// From this place on all of so many events.
-    from: BTreeMap<u32, u64>,
+    from: Vec<u64>,
     /// But for this place, of so many.
-    told: BTreeMap<u32, u64>,
+    told: Vec<u64>,
 }
 
 impl Left {
     fn add(&mut self, rest: Rest) {
-        *self.from.entry(rest.from).or_default() += 1;
+        count_at(&mut self.from, rest.from);
         for place in rest.told.into_iter().filter(|told| *told >= rest.from) {
-            *self.told.entry(place).or_default() += 1;
+            count_at(&mut self.told, place);
         }
     }
 
@@ -35,14 +35,32 @@ impl Left {
             return Ok(());
         };
         let mut events = 0;
-        for (place, target) in (0..).zip(lists::decode(list, &record)?.targets) {
-            events += self.from.get(&place).unwrap_or(&0);
-            let told = self.told.get(&place).unwrap_or(&0);
+        for (place, target) in lists::decode(list, &record)?
+            .targets
+            .into_iter()
+            .enumerate()
+        {
+            events += self.from.get(place).unwrap_or(&0);
+            let told = self.told.get(place).unwrap_or(&0);
             if events > *told {
                 *counts.entry(target.endpoint).or_default() += events - told;
             }
         }
         Ok(())
+    }
+}
+
+/// One more at a place; at none that a list can have, nothing.
+fn count_at(counts: &mut Vec<u64>, place: u32) {
+    let place = usize::try_from(place).unwrap_or(usize::MAX);
+    if place >= LONGEST {
+        return;
+    }
+    if counts.len() <= place {
+        counts.resize(place + 1, 0);
+    }
+    if let Some(count) = counts.get_mut(place) {
+        *count += 1;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept in memory, so that whoever has nothing to do with fan-outs does not pay for them, and the others little.
-//! All of it can be found out by reading; only the thread that writes asks.
+//! All of it can be found out by reading.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,10 +13,10 @@ use crate::domain::{EndpointName, Health};
 use crate::store::StoreError;
 use crate::store::embedded::codec;
 use crate::store::embedded::engine::{Changes, locked};
-use crate::store::embedded::keys::Tree;
+use crate::store::embedded::keys::{self, Tree};
 use crate::store::embedded::txn::Txn;
 
-/// What the thread that writes remembers of fan-outs.
+/// What is remembered of fan-outs.
 #[derive(Debug)]
 pub(in crate::store::embedded) struct Known {
     /// Parts may be left that can be worked off.
@@ -34,6 +34,8 @@ pub(in crate::store::embedded) struct Known {
 #[derive(Debug, Default)]
 struct Held {
     of: HashMap<Vec<u8>, bool>,
+    /// Those that are down and have nothing to be probed with: until something is in their queue they count as not held.
+    wanting: HashSet<Vec<u8>>,
     /// Grows whenever one of them changes.
     state: u64,
 }
@@ -105,15 +107,30 @@ impl Known {
                         }
                     }
                 }
+                Tree::DeliveryDue => {
+                    let mut held = locked(&self.held);
+                    for (place, value) in entries {
+                        held.queued(place, value.is_some());
+                    }
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// An endpoint is down and has nothing that it could be probed with when the time has come.
+    pub(in crate::store::embedded) fn want(&self, endpoint: &EndpointName) {
+        let mut held = locked(&self.held);
+        if held.wanting.insert(endpoint.as_str().as_bytes().to_vec()) {
+            held.state += 1;
+            locked(&self.to_look_at).all();
         }
     }
 
     /// The store was made again.
     pub(in crate::store::embedded) fn forget(&self) {
         self.is_any.store(true, Ordering::Relaxed);
-        locked(&self.to_look_at).all();
+        *locked(&self.to_look_at) = ToLookAt::default();
         locked(&self.skipped).clear();
         *locked(&self.lists) = Lists::default();
         *locked(&self.hearers) = Remembered::default();
@@ -127,6 +144,17 @@ impl Known {
 }
 
 impl Held {
+    /// Something was put in a queue, or taken out of it.
+    fn queued(&mut self, place: &[u8], is_there: bool) {
+        if self.wanting.is_empty() || !is_there {
+            return;
+        }
+        let endpoint = keys::parse_endpoint(place);
+        let is_wanting =
+            endpoint.is_some_and(|endpoint| self.wanting.remove(endpoint.as_str().as_bytes()));
+        self.state += u64::from(is_wanting);
+    }
+
     /// Returns whether the endpoint was held and no longer is.
     fn note(&mut self, endpoint: &[u8], health: Option<&[u8]>) -> bool {
         let Some(held) = self.of.get_mut(endpoint) else {
@@ -163,17 +191,20 @@ fn holds(health: Result<Option<Health>, StoreError>) -> Result<bool, StoreError>
     }
 }
 
-/// Whether an endpoint is held.
+/// Whether an endpoint is held, and has something to be probed with if it is down.
 pub(super) fn is_held(txn: &Txn<'_>, endpoint: &EndpointName) -> Result<bool, StoreError> {
     let key = endpoint.as_str().as_bytes();
     if txn.changes(Tree::Endpoints).contains_key(key) {
         return holds(txn.get(key));
     }
     let mut known = locked(&txn.engine().fan_out.held);
-    if let Some(held) = known.of.get(key) {
-        return Ok(*held);
-    }
-    let held = holds(txn.get(key))?;
-    known.of.insert(key.to_vec(), held);
-    Ok(held)
+    let held = match known.of.get(key) {
+        Some(held) => *held,
+        None => {
+            let held = holds(txn.get(key))?;
+            known.of.insert(key.to_vec(), held);
+            held
+        }
+    };
+    Ok(held && !known.wanting.contains(key))
 }

@@ -3,15 +3,16 @@
 //! which nobody feels it, so that very many endpoints that are down cost no more the more there is to tell them.
 //!
 //! Promise: whoever is not held is never left in a part for longer than it takes to get to it: each part is looked at when
-//! the store was opened, when it was written, and when somebody is no longer held.
+//! the store was opened, when it was written, and when somebody is no longer held. Nor is whoever is down left without
+//! anything to be probed with: then the oldest of what it lacks is made like that of one who is up.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::open::Open;
-use super::{PART, Part, Target, deliver_one, left_before};
-use crate::domain::{Event, EventContent, EventId};
+use super::{PART, Part, Target, deliver_one, first, missing, results_before};
+use crate::domain::{Event, EventId};
 use crate::store::StoreError;
 use crate::store::embedded::codec::damaged;
 use crate::store::embedded::engine::locked;
@@ -24,8 +25,8 @@ const LOOKED_AT: usize = 64;
 /// Parts that are remembered to be looked at. Where there are more, all are.
 const REMEMBERED: usize = 10_000;
 
-/// How long it takes until a part more may be made ahead: a thousand deliveries a second, some tenth of a processor.
-const EVERY: Duration = Duration::from_millis(PART as u64);
+/// How long it takes until a delivery more may be made ahead: a thousand a second, some tenth of a processor.
+const EACH: Duration = Duration::from_millis(1);
 
 /// What may be made ahead at once, by how long that takes in the long run: ten thousand deliveries. Only what very many
 /// endpoints miss for a while is put off.
@@ -45,9 +46,10 @@ impl Ahead {
         due.map_or(now, |due| due.max(now))
     }
 
-    fn took(&mut self, now: Instant) {
+    fn took(&mut self, now: Instant, deliveries: usize) {
         let rested = self.rested.map_or(now, |rested| rested.max(now));
-        self.rested = Some(rested + EVERY);
+        let deliveries = u32::try_from(deliveries).unwrap_or(u32::MAX);
+        self.rested = Some(rested + EACH * deliveries);
     }
 
     /// No more may be made for an hour.
@@ -64,6 +66,8 @@ pub(super) struct ToLookAt {
     written: BTreeSet<Vec<u8>>,
     /// And all from this key on.
     from: Option<Vec<u8>>,
+    /// And then all once more.
+    again: bool,
 }
 
 impl Default for ToLookAt {
@@ -72,6 +76,7 @@ impl Default for ToLookAt {
         Self {
             written: BTreeSet::new(),
             from: Some(Vec::new()),
+            again: false,
         }
     }
 }
@@ -92,9 +97,13 @@ impl ToLookAt {
         }
     }
 
-    /// Somebody is no longer held.
+    /// All of them: somebody is no longer held. Those that are being looked at are looked at to their end first.
     pub(super) fn all(&mut self) {
-        *self = Self::default();
+        if self.from.is_some() {
+            self.again = true;
+        } else {
+            self.from = Some(Vec::new());
+        }
     }
 
     /// Nobody is left in this part who is not held, or it is left alone.
@@ -111,14 +120,15 @@ impl ToLookAt {
             }
             self.written.pop_first();
         }
-        let Some(from) = &self.from else {
-            return Ok(None);
-        };
-        let next = txn.first_from(Tree::FanOut, from, &[], 1)?.pop();
-        if next.is_none() {
-            self.from = None;
+        while let Some(from) = &self.from {
+            let next = txn.first_from(Tree::FanOut, from, &[], 1)?.pop();
+            if next.is_some() {
+                return Ok(next);
+            }
+            self.from = self.again.then(Vec::new);
+            self.again = false;
         }
-        Ok(next)
+        Ok(None)
     }
 }
 
@@ -141,55 +151,58 @@ pub(in crate::store::embedded) fn work(
         };
         let key = part.0.clone();
         let is_left_alone = locked(&known.skipped).contains(&key);
-        if !is_left_alone && turn(txn, part, Open::up)? {
+        if !is_left_alone && turn(txn, part, Open::up)?.is_some() {
             return Ok(true);
         }
         locked(&known.to_look_at).done(&key);
     }
-    Ok(true)
+    // Nobody so far. Those who are held have their turn too, though all parts be looked at again and again.
+    make_ahead(txn, now)
 }
 
-/// Works off the first part of all, in which all are held.
+/// Works off the first part of all, whoever is left in it.
 fn make_ahead(txn: &mut Txn<'_>, now: Instant) -> Result<bool, StoreError> {
     let known = &txn.engine().fan_out;
-    let skipped = locked(&known.skipped).clone();
-    let found = txn.first(Tree::FanOut, &[], skipped.len() + 1)?;
-    let first = found.into_iter().find(|(key, _)| !skipped.contains(key));
-    let Some(first) = first else {
+    let Some(first) = first(txn)? else {
         known.is_any.store(false, Ordering::Relaxed);
         return Ok(false);
     };
     if known.is_ahead_due(now) {
+        let key = first.0.clone();
         let some = |open: &Open, _: &Txn<'_>| Ok(open.places().take(PART).collect());
-        turn(txn, first, some)?;
-        locked(&known.ahead).took(now);
+        let made = turn(txn, first, some)?;
+        if made.is_none() {
+            // Nothing that writes parts leaves one like this.
+            txn.delete(Tree::FanOut, key);
+        }
+        locked(&known.ahead).took(now, made.unwrap_or(1));
     }
     Ok(true)
 }
 
-/// Makes deliveries for those whom `choose` takes out of a part. `false`: it takes nobody. What is damaged is logged and
-/// left alone.
+/// Makes deliveries for those whom `choose` takes out of a part; returns how many at most. `None`: it takes nobody. What
+/// is damaged is logged and left alone.
 fn turn(
     txn: &mut Txn<'_>,
     part: Pair,
     choose: impl FnOnce(&Open, &Txn<'_>) -> Result<Vec<u32>, StoreError>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<usize>, StoreError> {
     let mut at = part.0.clone();
     let open = Open::read(txn, part);
     let chosen = open.and_then(|open| Ok((choose(&open, txn)?, open)));
-    let worked = match chosen {
-        Ok((places, _)) if places.is_empty() => return Ok(false),
-        Ok((places, open)) => deliver(txn, open, places, &mut at),
-        Err(error) => Err(error),
+    let (number, worked) = match chosen {
+        Ok((places, _)) if places.is_empty() => return Ok(None),
+        Ok((places, open)) => (places.len(), deliver(txn, open, places, &mut at)),
+        Err(error) => (1, Err(error)),
     };
     match worked {
         Err(error @ StoreError::Damaged { .. }) => {
             tracing::error!(%error, part = hex::encode(&at), "endpoints are not told of an event because a record is damaged; run verify-store");
             locked(&txn.engine().fan_out.skipped).insert(at);
-            Ok(true)
         }
-        worked => worked.map(|()| true),
+        worked => worked?,
     }
+    Ok(Some(number))
 }
 
 /// Makes the deliveries of those at these places, or what one of them lacks of an older result of the same user. Ids are
@@ -241,18 +254,19 @@ fn older(
     open: &Open,
     places: &[u32],
 ) -> Result<Option<(Open, Vec<u32>)>, StoreError> {
-    let EventContent::Result(result) = &event.content else {
-        return Ok(None);
-    };
-    for older in left_before(txn, result)? {
-        let names = places.iter().filter_map(|place| open.at(*place));
-        let left = names.filter_map(|target| older.place_of(&target.endpoint));
-        let left: Vec<u32> = left.collect();
-        if !left.is_empty() {
-            return Ok(Some((older, left)));
+    let before = results_before(txn, event)?;
+    let mut found: Option<(Open, Vec<u32>)> = None;
+    for target in places.iter().filter_map(|place| open.at(*place)) {
+        let oldest = missing(txn, &before, &target.endpoint, usize::MAX)?.pop();
+        match (oldest, &mut found) {
+            (Some((open, place)), None) => found = Some((open, vec![place])),
+            (Some((open, place)), Some((first, places))) if open.key == first.key => {
+                places.push(place);
+            }
+            (_, _) => {}
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// Writes down by name those of a list at which something is damaged, out of those at these places.

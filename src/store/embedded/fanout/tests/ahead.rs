@@ -1,8 +1,8 @@
 //! Endpoints that are held wait: how much is made ahead for them, who goes before them, and what people see of that.
 
 use super::*;
-use crate::domain::{AbandonReason, DeliveryState, JobKind, JobOrder};
-use crate::store::embedded::{jobs, reading, tallies};
+use crate::domain::{AbandonReason, Breaker, DeliveryState, Health, JobKind, JobOrder};
+use crate::store::embedded::{delivering, jobs, reading, tallies};
 use crate::store::{Refused, Told};
 
 /// A scene in which so many endpoints are held, and nothing may be made ahead for them.
@@ -33,7 +33,7 @@ impl Scene {
 }
 
 #[test]
-fn ten_thousand_are_made_ahead_at_once_and_then_a_part_every_sixteen_milliseconds() {
+fn ten_thousand_are_made_ahead_at_once_and_then_a_thousand_a_second() {
     let scene = Scene::with_held(0..300);
     let all = routing(0..300);
     for number in 0..40 {
@@ -42,17 +42,138 @@ fn ten_thousand_are_made_ahead_at_once_and_then_a_part_every_sixteen_millisecond
     let now = scene.now.get();
     scene.turns(now);
     let made = |scene: &Scene| scene.engine.prefix(Tree::Deliveries, &[]).unwrap().count();
-    // Nineteen parts of each event, and of the last one all of the first list's and two of the second's.
-    assert_eq!(10_000 / PART + 1, 32 * 19 + 18);
-    assert_eq!(made(&scene), 32 * 300 + 256 + 32);
-    let next = now + Duration::from_millis(16);
+    // The last part goes because what came before it was less.
+    assert_eq!(made(&scene), 10_012);
+    let next = now + Duration::from_millis(12);
     assert_eq!(scene.engine.fan_out.due(now), Some(next));
     assert!(scene.turn(now), "there is more");
-    assert_eq!(made(&scene), 32 * 300 + 256 + 32);
+    assert_eq!(made(&scene), 10_012);
     scene.turns(next);
-    assert_eq!(made(&scene), 33 * 300);
+    assert_eq!(made(&scene), 10_028);
     let after = next + Duration::from_millis(16);
     assert_eq!(scene.engine.fan_out.due(next), Some(after));
+}
+
+#[test]
+fn what_is_made_ahead_is_counted_by_deliveries() {
+    let scene = Scene::with_held(0..1);
+    let now = scene.now.get();
+    let all = routing(0..33);
+    // One of each is left.
+    for number in 0..700 {
+        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
+    }
+    scene.turns(now);
+    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+}
+
+/// It has been refused five times, and what it was refused is no longer wanted, or waits for long.
+#[test]
+fn who_is_down_has_something_to_be_probed_with() {
+    let scene = Scene::with_held(0..40);
+    let now = scene.now.get();
+    let all = routing(0..40);
+    let (down, probe_at) = (endpoint(7), at(500));
+    let is_down = Health {
+        breaker: Breaker::Open {
+            since: at(0),
+            wait: Duration::from_secs(5),
+            probe_at,
+        },
+        ..Health::default()
+    };
+    scene.run(|txn| txn.put(down.as_str().as_bytes().to_vec(), is_down));
+    scene.engine.fan_out.exhaust(now);
+    let events: Vec<Event> = (0..3)
+        .map(|number| result(&format!("user-{number}"), 1, at(number)))
+        .collect();
+    scene.publish(&events[0], &all);
+    scene.turns(now);
+    let next = |scene: &Scene| {
+        let due = delivering::next_due(&scene.engine, &down).unwrap();
+        scene.turns(now);
+        due
+    };
+    assert_eq!(next(&scene), None, "nothing yet");
+    assert_eq!(scene.told(&events[0]), [7], "but now, and to nobody else");
+    assert_eq!(next(&scene), Some(probe_at));
+    // One that is there is enough.
+    scene.publish(&events[1], &all);
+    scene.turns(now);
+    assert_eq!(next(&scene), Some(probe_at));
+    assert_eq!(scene.told(&events[1]), Vec::<usize>::new());
+    scene.run(|txn| operating::discard(txn, events[0].id, &down, at(400)).map(drop));
+    assert_eq!(next(&scene), None);
+    assert_eq!(scene.told(&events[1]), [7]);
+    assert_eq!(next(&scene), Some(probe_at));
+    // Nothing is left of what came before; what comes next is for the probe.
+    scene.run(|txn| operating::discard(txn, events[1].id, &down, at(400)).map(drop));
+    assert_eq!(next(&scene), None);
+    scene.publish(&events[2], &all);
+    scene.turns(now);
+    assert_eq!(scene.told(&events[2]), [7]);
+    assert_eq!(next(&scene), Some(probe_at));
+}
+
+/// Endpoints come and go all the time: each time all is looked at, and neither those that are up nor those that are held
+/// wait for that to end.
+#[test]
+fn who_comes_and_goes_keeps_nobody_waiting() {
+    let (scene, now) = exhausted(40);
+    let all = routing(0..40);
+    for number in 0..300 {
+        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
+    }
+    scene.turns(now);
+    scene.resume(39);
+    let last = result("user-299", 1, at(299));
+    let mut turns = 0;
+    while scene.told(&last).is_empty() {
+        turns += 1;
+        assert!(turns < 1000, "it never has its turn");
+        scene.pause(0);
+        scene.resume(0);
+        scene.turn(now);
+    }
+    // And what is due for those who are held.
+    scene.pause(0);
+    let before = scene.engine.prefix(Tree::Deliveries, &[]).unwrap().count();
+    let later = now + Duration::from_secs(2 * 3600);
+    for _ in 0..20 {
+        locked(&scene.engine.fan_out.to_look_at).all();
+        scene.turn(later);
+    }
+    let after = scene.engine.prefix(Tree::Deliveries, &[]).unwrap().count();
+    assert!(after > before, "{after}");
+}
+
+#[test]
+fn who_comes_back_while_all_is_looked_at_is_found_in_what_was_looked_at_before() {
+    let (scene, now) = exhausted(40);
+    let all = routing(0..40);
+    let event = |number| result(&format!("user-{number}"), 1, at(number));
+    for number in 0..200 {
+        scene.publish(&event(number), &all);
+    }
+    scene.turns(now);
+    locked(&scene.engine.fan_out.to_look_at).all();
+    scene.turn(now);
+    scene.resumes(0, now);
+    for number in [0, 199] {
+        assert_eq!(scene.told(&event(number)), [0], "{number}");
+    }
+}
+
+#[test]
+fn a_part_in_which_nobody_is_left_stops_nobody() {
+    let scene = Scene::with_held(0..40);
+    let event = result("taro", 1, at(0));
+    scene.publish(&event, &routing(0..40));
+    let before = keys::fan_out(EventId::new(at(0), 0), 0);
+    scene.run(|txn| txn.put(before, Part::Named(vec![])));
+    while scene.work() {}
+    assert_eq!(scene.told(&event).len(), 40);
+    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
 }
 
 #[test]
