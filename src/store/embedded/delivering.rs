@@ -48,32 +48,58 @@ pub(super) fn next_due(
     engine: &Engine,
     endpoint: &EndpointName,
 ) -> Result<Option<Timestamp>, StoreError> {
+    Ok(look(engine, endpoint)?.next)
+}
+
+/// For whoever is about to claim.
+pub(super) fn any_due(
+    engine: &Engine,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let found = look(engine, endpoint)?;
+    let is_soon_enough = |due: Timestamp, probe: Timestamp| due <= probe.max(now);
+    if let Some(probe) = found.probe
+        && found.waiting.is_none_or(|due| !is_soon_enough(due, probe))
+    {
+        // What it could be probed with may still have to be made.
+        engine.fan_out.want(endpoint);
+    }
+    Ok(found.next.is_some_and(|due| due <= now))
+}
+
+/// What may go when.
+struct Found {
+    next: Option<Timestamp>,
+    /// The next probe, if nothing is out.
+    probe: Option<Timestamp>,
+    /// The first that waits; not looked for where none may go.
+    waiting: Option<Timestamp>,
+}
+
+fn look(engine: &Engine, endpoint: &EndpointName) -> Result<Found, StoreError> {
     let health = health(engine, endpoint)?;
     let probe_at = health.breaker.closed_until();
     let alone = probe_at.is_some() || health.resumed.is_some();
     let out = first_due(engine, endpoint, true)?;
     if health.paused.is_some() || (alone && out.is_some()) {
         // What is out may still come back, or its lease run out.
-        return Ok(out.map(|due| health.later(due)));
+        return Ok(Found {
+            next: out.map(|due| health.later(due)),
+            probe: None,
+            waiting: None,
+        });
     }
     let waiting = first_due(engine, endpoint, false)?;
-    if probe_at.is_some_and(|probe_at| waiting.is_none_or(|due| due > probe_at)) {
-        // What it could be probed with may still have to be made.
-        engine.fan_out.want(endpoint);
-    }
     let due = match probe_at {
         Some(probe_at) => waiting.map(|due| due.max(probe_at)),
         None => out.into_iter().chain(waiting).min(),
     };
-    Ok(due.map(|due| health.later(due)))
-}
-
-pub(super) fn any_due(
-    engine: &Engine,
-    endpoint: &EndpointName,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    Ok(next_due(engine, endpoint)?.is_some_and(|due| due <= now))
+    Ok(Found {
+        next: due.map(|due| health.later(due)),
+        probe: probe_at.map(|probe_at| health.later(probe_at)),
+        waiting,
+    })
 }
 
 /// A backlog is worked off from both ends once its oldest has waited this long: fresh results do not wait behind a

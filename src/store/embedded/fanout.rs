@@ -242,16 +242,20 @@ pub(super) fn divide(
         }
         Hearers::Listed(lists) => lists,
     };
-    let mut now = Vec::with_capacity(DIRECT);
+    let (mut now, mut waiting) = (Vec::with_capacity(DIRECT), 0);
     for (first, used) in (0..).step_by(BETWEEN).zip(lists.iter()) {
         let mut told = Vec::new();
         for place in used.up(txn)?.iter().copied() {
-            if now.len() == DIRECT {
+            // Who waits is looked for too, and costs as much.
+            if now.len() + waiting == 2 * DIRECT || now.len() == DIRECT {
                 break;
             }
-            if let Some(target) = used.list.at(place)
-                && !waits(txn, target)?
-            {
+            let Some(target) = used.list.at(place) else {
+                continue;
+            };
+            if waits(txn, target)? {
+                waiting += 1;
+            } else {
                 now.push(target.clone());
                 told.push(place);
             }

@@ -157,6 +157,8 @@ impl Held {
 
     /// Returns whether the endpoint was held and no longer is.
     fn note(&mut self, endpoint: &[u8], health: Option<&[u8]>) -> bool {
+        // Whether it still lacks a probe is found out when one is due.
+        self.state += u64::from(self.wanting.remove(endpoint));
         let Some(held) = self.of.get_mut(endpoint) else {
             return false;
         };

@@ -108,7 +108,8 @@ impl ToLookAt {
 
     /// Nobody is left in this part who is not held, or it is left alone.
     fn done(&mut self, key: &[u8]) {
-        if !self.written.remove(key) {
+        let is_next = |from: &Vec<u8>| from.as_slice() <= key;
+        if !self.written.remove(key) && self.from.as_ref().is_some_and(is_next) {
             self.from = Some([key, &[0]].concat());
         }
     }

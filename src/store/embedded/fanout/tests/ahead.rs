@@ -89,11 +89,16 @@ fn who_is_down_has_something_to_be_probed_with() {
         .collect();
     scene.publish(&events[0], &all);
     scene.turns(now);
+    // As its worker asks, before it claims.
     let next = |scene: &Scene| {
         let due = delivering::next_due(&scene.engine, &down).unwrap();
+        assert!(!delivering::any_due(&scene.engine, &down, at(450)).unwrap());
         scene.turns(now);
         due
     };
+    assert_eq!(delivering::next_due(&scene.engine, &down).unwrap(), None);
+    scene.turns(now);
+    assert_eq!(scene.told(&events[0]), Vec::<usize>::new(), "only asked");
     assert_eq!(next(&scene), None, "nothing yet");
     assert_eq!(scene.told(&events[0]), [7], "but now, and to nobody else");
     assert_eq!(next(&scene), Some(probe_at));
@@ -113,6 +118,20 @@ fn who_is_down_has_something_to_be_probed_with() {
     scene.turns(now);
     assert_eq!(scene.told(&events[2]), [7]);
     assert_eq!(next(&scene), Some(probe_at));
+    // One that waits until after the probe is none for it, unless the probe is overdue.
+    let event = result("user-3", 1, at(3));
+    scene.publish(&event, &all);
+    let place = |due| keys::delivery_due(&down, false, due, events[2].id);
+    scene.run(|txn| {
+        txn.delete(Tree::DeliveryDue, place(events[2].at));
+        txn.put_raw(Tree::DeliveryDue, place(at(600)), Vec::new());
+        Ok(())
+    });
+    assert!(delivering::any_due(&scene.engine, &down, at(700)).unwrap());
+    scene.turns(now);
+    assert_eq!(scene.told(&event), Vec::<usize>::new());
+    assert_eq!(next(&scene), Some(at(600)));
+    assert_eq!(scene.told(&event), [7]);
 }
 
 /// Endpoints come and go all the time: each time all is looked at, and neither those that are up nor those that are held
