@@ -25,12 +25,12 @@ const LOOKED_AT: usize = 64;
 /// Parts that are remembered to be looked at. Where there are more, all are.
 const REMEMBERED: usize = 10_000;
 
-/// How long it takes until a delivery more may be made ahead: a thousand a second, some tenth of a processor.
-const EACH: Duration = Duration::from_millis(1);
+/// How long it takes until a delivery more may be made ahead: 250 a second, some fiftieth of a processor.
+const EACH: Duration = Duration::from_millis(4);
 
 /// What may be made ahead at once, by how long that takes in the long run: ten thousand deliveries. Only what very many
 /// endpoints miss for a while is put off.
-const AT_ONCE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(40);
 
 /// How much may be made ahead.
 #[derive(Debug, Default)]
