@@ -58,9 +58,8 @@ pub(super) fn any_due(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let found = look(engine, endpoint)?;
-    let is_soon_enough = |due: Timestamp, probe: Timestamp| due <= probe.max(now);
     if let Some(probe) = found.probe
-        && found.waiting.is_none_or(|due| !is_soon_enough(due, probe))
+        && found.waiting.is_none_or(|due| due > probe.max(now))
     {
         // What it could be probed with may still have to be made.
         engine.fan_out.want(endpoint);

@@ -122,17 +122,17 @@ fn left_of(txn: &Txn<'_>, event: &[u8; 16]) -> Result<Vec<Open>, StoreError> {
     Ok(left)
 }
 
-/// Whether an endpoint's delivery of an event is still to be made.
-pub(super) fn is_to_come(
+/// The part of an event in which an endpoint is left, and its place.
+fn part_for(
     txn: &Txn<'_>,
-    event: EventId,
+    event: &[u8; 16],
     endpoint: &EndpointName,
-) -> Result<bool, StoreError> {
+) -> Result<Option<(Open, u32)>, StoreError> {
     if !is_any(txn) {
-        return Ok(false);
+        return Ok(None);
     }
-    let left = left_of(txn, &event.to_bytes())?;
-    Ok(left.iter().any(|open| open.place_of(endpoint).is_some()))
+    let mut left = left_of(txn, event)?.into_iter();
+    Ok(left.find_map(|open| open.place_of(endpoint).map(|place| (open, place))))
 }
 
 /// Whether an endpoint's delivery of a newer result of a user is still to be made.
@@ -148,8 +148,7 @@ pub(super) fn is_newer_to_come(
     let from = keys::event_of_user(merchant, user, sequence.saturating_add(1));
     let results = keys::user_prefix(merchant, user);
     for place in txn.first_from(Tree::EventsByUser, &from, &results, usize::MAX)? {
-        let id = event_at(&place)?;
-        if is_to_come(txn, EventId::from_bytes(id), endpoint)? {
+        if part_for(txn, &event_at(&place)?, endpoint)?.is_some() {
             return Ok(true);
         }
     }
@@ -205,11 +204,7 @@ fn missing(
         if missing.len() == limit || txn.get_raw(Tree::Deliveries, &delivery)?.is_some() {
             break;
         }
-        let left = left_of(txn, id)?.into_iter();
-        missing.extend(
-            left.filter_map(|open| open.place_of(endpoint).map(|place| (open, place)))
-                .next(),
-        );
+        missing.extend(part_for(txn, id, endpoint)?);
     }
     Ok(missing)
 }
@@ -300,12 +295,7 @@ pub(super) fn make_for(
     event: EventId,
     endpoint: &EndpointName,
 ) -> Result<bool, StoreError> {
-    if !is_any(txn) {
-        return Ok(false);
-    }
-    let left = left_of(txn, &event.to_bytes())?.into_iter();
-    let own = left.filter_map(|open| open.place_of(endpoint).map(|place| (open, place)));
-    let Some((open, place)) = own.last() else {
+    let Some((open, place)) = part_for(txn, &event.to_bytes(), endpoint)? else {
         return Ok(false);
     };
     let event = open.event(txn)?;

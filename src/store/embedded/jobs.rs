@@ -7,10 +7,11 @@ use super::fanout;
 use super::keys::{self, Tree};
 use super::operating;
 use super::publishing;
+use super::reading;
 use super::txn::Txn;
 use crate::domain::{
-    Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Job, JobKind, JobOrder,
-    JobProgress, Routing, Timestamp,
+    Delivery, DeliveryState, Event, EventContent, EventId, Job, JobKind, JobOrder, JobProgress,
+    Routing, Timestamp,
 };
 use crate::store::StoreError;
 
@@ -50,27 +51,12 @@ fn walk(
             if event.id.made_at() >= order.until {
                 return Ok(true);
             }
-            let delivery = delivery(engine, &event, &order.endpoint)?;
+            let delivery = reading::made_or_to_come(engine, &event, &order.endpoint)?;
             if look(event.id, order.wants(&event, delivery.as_ref(), routing)) {
                 return Ok(false);
             }
         }
     }
-}
-
-/// A delivery, also if it is still to be made.
-fn delivery(
-    engine: &Engine,
-    event: &Event,
-    endpoint: &EndpointName,
-) -> Result<Option<Delivery>, StoreError> {
-    let key = keys::delivery(event.id, endpoint);
-    if let Some(made) = read(engine, &key)? {
-        return Ok(Some(made));
-    }
-    let to_come = fanout::deliveries_to_come(engine, event, Some(endpoint))?.pop();
-    // It may have been made in between.
-    to_come.map_or_else(|| read(engine, &key), |found| Ok(Some(found)))
 }
 
 /// How many deliveries an order is about.

@@ -1,6 +1,6 @@
 //! Reads: stories, counts, lists. None of them holds anything up.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use super::codec::{self, Record, damaged};
 use super::engine::Engine;
@@ -96,14 +96,26 @@ pub(super) fn delivery(
     let Some(of) = get::<Event>(engine, &event.to_bytes())? else {
         return Ok(None);
     };
-    // First: what is made meanwhile is met twice, and not missed.
-    let mut to_come = fanout::deliveries_to_come(engine, &of, Some(endpoint))?;
-    let found: Option<Delivery> = get(engine, &keys::delivery(event, endpoint))?;
-    let Some(found) = found.or_else(|| to_come.pop()) else {
+    let Some(found) = made_or_to_come(engine, &of, endpoint)? else {
         return Ok(None);
     };
     let attempts = all(engine, &keys::attempt_prefix(event, endpoint))?;
     Ok(Some((of, (found, attempts))))
+}
+
+/// An endpoint's delivery of an event; one that is still to be made as it will be.
+pub(super) fn made_or_to_come(
+    engine: &Engine,
+    event: &Event,
+    endpoint: &EndpointName,
+) -> Result<Option<Delivery>, StoreError> {
+    let key = keys::delivery(event.id, endpoint);
+    if let Some(made) = get(engine, &key)? {
+        return Ok(Some(made));
+    }
+    let to_come = fanout::deliveries_to_come(engine, event, Some(endpoint))?.pop();
+    // It may have been made in between.
+    to_come.map_or_else(|| get(engine, &key), |found| Ok(Some(found)))
 }
 
 /// An event with its deliveries and their attempts.
@@ -121,20 +133,17 @@ pub(super) fn event(
 /// The deliveries of an event with their attempts, those that are still to be made as they will be, by endpoint.
 fn told(engine: &Engine, event: &Event) -> Result<Vec<Told>, StoreError> {
     // First: what is made meanwhile is met twice, and not missed.
-    let mut told = fanout::deliveries_to_come(engine, event, None)?;
+    let to_come = fanout::deliveries_to_come(engine, event, None)?;
     let made: Vec<Delivery> = all(engine, &event.id.to_bytes())?;
-    if !told.is_empty() {
-        let names: HashSet<&EndpointName> = made.iter().map(|one| &one.endpoint).collect();
-        told.retain(|one| !names.contains(&one.endpoint));
+    let mut told: BTreeMap<EndpointName, Told> = (to_come.into_iter())
+        .map(|one| (one.endpoint.clone(), (one, Vec::new())))
+        .collect();
+    for delivery in made {
+        let endpoint = delivery.endpoint.clone();
+        let attempts = all(engine, &keys::attempt_prefix(event.id, &endpoint))?;
+        told.insert(endpoint, (delivery, attempts));
     }
-    told.extend(made);
-    told.sort_by(|one, other| one.endpoint.cmp(&other.endpoint));
-    let mut with_attempts = Vec::with_capacity(told.len());
-    for delivery in told {
-        let attempts = all(engine, &keys::attempt_prefix(event.id, &delivery.endpoint))?;
-        with_attempts.push((delivery, attempts));
-    }
-    Ok(with_attempts)
+    Ok(told.into_values().collect())
 }
 
 pub(super) fn pending(engine: &Engine) -> Result<Pending, StoreError> {

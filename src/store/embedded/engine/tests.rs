@@ -30,11 +30,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn engine(directory: &Path) -> Engine {
-    let sled = directory.join("sled");
-    let db = sled::Config::new().path(&sled).open().unwrap();
-    let lock = File::create(directory.join("lock")).unwrap();
-    Engine::new(db, &sled, directory, lock).unwrap()
+impl Engine {
+    /// Over a new sled, without a commit loop.
+    pub(in crate::store::embedded) fn made_in(directory: &Path) -> Self {
+        let sled = directory.join("sled");
+        let db = sled::Config::new().path(&sled).open().unwrap();
+        let lock = File::create(directory.join("lock")).unwrap();
+        Self::new(db, &sled, directory, lock).unwrap()
+    }
 }
 
 fn changes(group: &[(u8, Option<u8>)]) -> Changes {
@@ -110,7 +113,7 @@ proptest! {
     #[test]
     fn readers_see_what_was_applied_wherever_it_is(acts in prop::collection::vec(act(), 1..40)) {
         let directory = tempfile::tempdir().unwrap();
-        let engine = engine(directory.path());
+        let engine = Engine::made_in(directory.path());
         engine.set_layer(usize::MAX);
         let (mut model, mut synced, mut sequence, mut loose) = (Model::new(), Model::new(), 0, false);
         for act in &acts {
@@ -153,7 +156,7 @@ proptest! {
 #[test]
 fn what_comes_and_goes_before_it_is_sealed_never_reaches_sled() {
     let directory = tempfile::tempdir().unwrap();
-    let engine = engine(directory.path());
+    let engine = Engine::made_in(directory.path());
     engine
         .apply(changes(&[(1, Some(1)), (2, Some(2))]), 1)
         .unwrap();

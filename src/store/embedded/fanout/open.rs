@@ -52,24 +52,30 @@ impl Open {
         matches!(self.who, Who::Of(..))
     }
 
+    /// Those who have a place.
+    fn all(&self) -> &[Target] {
+        match &self.who {
+            Who::Named(targets) => targets,
+            Who::Of(_, used) => &used.list.targets,
+        }
+    }
+
+    fn is_left(&self, place: u32) -> bool {
+        match &self.who {
+            Who::Named(_) => true,
+            Who::Of(rest, _) => rest.is_left(place),
+        }
+    }
+
     /// Who is at a place.
     pub(super) fn at(&self, place: u32) -> Option<&Target> {
-        match &self.who {
-            Who::Named(targets) => targets.get(usize::try_from(place).ok()?),
-            Who::Of(_, used) => used.list.at(place),
-        }
+        self.all().get(usize::try_from(place).ok()?)
     }
 
     /// The places of those who are left.
     pub(super) fn places(&self) -> impl Iterator<Item = u32> {
-        let (named, listed) = match &self.who {
-            Who::Named(targets) => (Some((0..).zip(targets).map(|(place, _)| place)), None),
-            Who::Of(rest, used) => (None, Some(rest.places(used.list.targets.len()))),
-        };
-        named
-            .into_iter()
-            .flatten()
-            .chain(listed.into_iter().flatten())
+        let places = (0..).zip(self.all()).map(|(place, _)| place);
+        places.filter(|place| self.is_left(*place))
     }
 
     /// Those who are left.
@@ -80,13 +86,8 @@ impl Open {
     /// The place of an endpoint, if it is left.
     pub(super) fn place_of(&self, endpoint: &EndpointName) -> Option<u32> {
         let is_it = |target: &Target| target.endpoint == *endpoint;
-        match &self.who {
-            Who::Named(targets) => u32::try_from(targets.iter().position(is_it)?).ok(),
-            Who::Of(rest, used) => {
-                let place = u32::try_from(used.list.targets.iter().position(is_it)?).ok()?;
-                rest.is_left(place).then_some(place)
-            }
-        }
+        let place = u32::try_from(self.all().iter().position(is_it)?).ok()?;
+        self.is_left(place).then_some(place)
     }
 
     /// The places of some who are left and not held. If one is of those that are named, it is all of these.

@@ -13,13 +13,14 @@ mod listed;
 mod order;
 
 use std::cell::Cell;
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::domain::{EventFilter, ResultEvent, Routing, Source, Status, Timestamp, Verdict};
+use crate::domain::{
+    EventFilter, JobKind, JobOrder, ResultEvent, Routing, Source, Status, Timestamp, Verdict,
+};
 use crate::store::embedded::codec;
-use crate::store::embedded::operating;
+use crate::store::embedded::{jobs, operating};
 
 fn at(secs: u64) -> Timestamp {
     Timestamp::from_millis(1_760_000_000_000 + secs * 1000)
@@ -58,6 +59,18 @@ fn result(name: &str, sequence: u64, made: Timestamp) -> Event {
     Event { id, at, content }
 }
 
+/// About whatever an endpoint has or lacks.
+fn order(kind: JobKind, number: usize) -> JobOrder {
+    JobOrder {
+        kind,
+        endpoint: endpoint(number),
+        since: at(0),
+        until: at(1000),
+        types: vec![],
+        states: vec![],
+    }
+}
+
 fn numbers(deliveries: Vec<Delivery>) -> Vec<usize> {
     let number = |one: Delivery| one.endpoint.as_str()[2..].parse().unwrap();
     deliveries.into_iter().map(number).collect()
@@ -73,12 +86,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let sled = directory.path().join("sled");
-        let db = sled::Config::new().path(&sled).open().unwrap();
-        let lock = File::create(directory.path().join("lock")).unwrap();
-        let engine = Engine::new(db, &sled, directory.path(), lock).unwrap();
         Self {
-            engine,
+            engine: Engine::made_in(directory.path()),
             now: Cell::new(Instant::now()),
             _directory: directory,
         }
@@ -121,6 +130,15 @@ impl Scene {
     fn to_come(&self, event: &Event) -> Vec<usize> {
         let deliveries = deliveries_to_come(&self.engine, event, None).unwrap();
         numbers(deliveries)
+    }
+
+    /// Does a job, as far as one part of it goes; returns how many it did.
+    fn job(&self, order: &JobOrder, routing: &Routing) -> u64 {
+        let job = self.run(|txn| jobs::begin(txn, order.clone(), 1, at(300)));
+        let part = jobs::look(&self.engine, job.id, 1000, routing).unwrap();
+        let part = part.unwrap();
+        let job = self.run(|txn| jobs::advance(txn, &part, at(301), routing));
+        job.unwrap().done
     }
 
     fn pause(&self, number: usize) {

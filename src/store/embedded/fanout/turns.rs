@@ -19,13 +19,13 @@ use crate::store::embedded::engine::locked;
 use crate::store::embedded::keys::{self, Tree};
 use crate::store::embedded::txn::{Pair, Txn};
 
-/// Parts that are looked at in a turn, at most; some microseconds each.
+/// Parts that are looked at in a turn, at most.
 const LOOKED_AT: usize = 64;
 
 /// Parts that are remembered to be looked at. Where there are more, all are.
 const REMEMBERED: usize = 10_000;
 
-/// How long it takes until a delivery more may be made ahead: 250 a second, some fiftieth of a processor.
+/// How long it takes until a delivery more may be made ahead: 250 a second.
 const EACH: Duration = Duration::from_millis(4);
 
 /// What may be made ahead at once, by how long that takes in the long run: ten thousand deliveries. Only what very many

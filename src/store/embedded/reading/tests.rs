@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -12,10 +11,7 @@ use crate::store::embedded::txn::{Room, Txn};
 #[test]
 fn a_story_is_read_while_results_go_by_their_age() {
     let directory = tempfile::tempdir().unwrap();
-    let sled = directory.path().join("sled");
-    let db = sled::Config::new().path(&sled).open().unwrap();
-    let lock = File::create(directory.path().join("lock")).unwrap();
-    let engine = Engine::new(db, &sled, directory.path(), lock).unwrap();
+    let engine = Engine::made_in(directory.path());
     let (merchant, user): (MerchantNo, UserId) =
         ("1027749636".parse().unwrap(), "taro".parse().unwrap());
     let at = Timestamp::from_millis(1_760_000_000_000);

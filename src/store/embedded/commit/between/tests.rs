@@ -112,6 +112,16 @@ fn with_parts_on(directory: &Path, machine: Arc<dyn Machine>) -> (Loop, Committe
     (work, committer, waiting)
 }
 
+/// A group of others.
+fn group(work: &mut Loop, use_case: impl FnOnce(&mut Txn<'_>)) {
+    let engine = Arc::clone(&work.parts.engine);
+    let mut txn = Txn::new(&engine, Room::ANY);
+    use_case(&mut txn);
+    let (changes, _) = txn.finish();
+    let sequence = work.parts.journal.append(&changes).unwrap();
+    engine.apply(changes, sequence).unwrap();
+}
+
 /// In parts of [`fanout::PART`] endpoints.
 fn left(work: &Loop) -> usize {
     let made = work.parts.engine.prefix(Tree::Deliveries, &[]).unwrap();
@@ -167,14 +177,12 @@ fn what_is_for_endpoints_that_are_held_is_not_due_before_its_time() {
     let directory = tempfile::tempdir().unwrap();
     let (mut work, _committer, mut waiting) = with_parts(directory.path());
     let engine = Arc::clone(&work.parts.engine);
-    let mut txn = Txn::new(&engine, Room::ANY);
-    for number in 0..200 {
-        let endpoint = format!("e-{number}").parse().unwrap();
-        operating::pause(&mut txn, &endpoint, NOW).unwrap();
-    }
-    let (changes, _) = txn.finish();
-    let sequence = work.parts.journal.append(&changes).unwrap();
-    engine.apply(changes, sequence).unwrap();
+    group(&mut work, |txn| {
+        for number in 0..200 {
+            let endpoint = format!("e-{number}").parse().unwrap();
+            operating::pause(txn, &endpoint, NOW).unwrap();
+        }
+    });
     engine.fan_out.exhaust(Instant::now());
     assert!(work.next(&mut waiting).is_some());
     work.turns.from = None;
@@ -184,11 +192,9 @@ fn what_is_for_endpoints_that_are_held_is_not_due_before_its_time() {
     assert_eq!(left(&work), PARTS);
     assert!(!work.is_any_due(Instant::now()));
     // Until one of them is back.
-    let mut txn = Txn::new(&engine, Room::ANY);
-    operating::resume(&mut txn, &"e-199".parse().unwrap(), NOW).unwrap();
-    let (changes, _) = txn.finish();
-    let sequence = work.parts.journal.append(&changes).unwrap();
-    engine.apply(changes, sequence).unwrap();
+    group(&mut work, |txn| {
+        operating::resume(txn, &"e-199".parse().unwrap(), NOW).unwrap();
+    });
     assert!(work.is_any_due(Instant::now()));
     work.fan_out();
     let made = engine.prefix(Tree::Deliveries, &[]).unwrap();

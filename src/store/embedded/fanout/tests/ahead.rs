@@ -1,7 +1,7 @@
 //! Endpoints that are held wait: how much is made ahead for them, who goes before them, and what people see of that.
 
 use super::*;
-use crate::domain::{AbandonReason, Breaker, DeliveryState, Health, JobKind, JobOrder};
+use crate::domain::{AbandonReason, Breaker, DeliveryState, Health, JobKind};
 use crate::store::embedded::{delivering, jobs, reading, tallies};
 use crate::store::{Refused, Told};
 
@@ -14,6 +14,12 @@ fn exhausted(held: usize) -> (Scene, Instant) {
 }
 
 impl Scene {
+    /// One result each of so many users, published.
+    fn results(&self, users: u64, to: &Routing) -> Vec<Event> {
+        let events = (0..users).map(|number| result(&format!("user-{number}"), 1, at(number)));
+        events.inspect(|event| self.publish(event, to)).collect()
+    }
+
     /// Turns until nothing is due.
     fn turns(&self, now: Instant) {
         while self.engine.fan_out.due(now).is_some_and(|due| due <= now) {
@@ -36,9 +42,7 @@ impl Scene {
 fn ten_thousand_are_made_ahead_at_once_and_then_250_a_second() {
     let scene = Scene::with_held(0..300);
     let all = routing(0..300);
-    for number in 0..40 {
-        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
-    }
+    scene.results(40, &all);
     let now = scene.now.get();
     scene.turns(now);
     let made = |scene: &Scene| scene.engine.prefix(Tree::Deliveries, &[]).unwrap().count();
@@ -60,9 +64,7 @@ fn what_is_made_ahead_is_counted_by_deliveries() {
     let now = scene.now.get();
     let all = routing(0..33);
     // One of each is left.
-    for number in 0..700 {
-        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
-    }
+    scene.results(700, &all);
     scene.turns(now);
     assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
 }
@@ -140,9 +142,7 @@ fn who_is_down_has_something_to_be_probed_with() {
 fn who_comes_and_goes_keeps_nobody_waiting() {
     let (scene, now) = exhausted(40);
     let all = routing(0..40);
-    for number in 0..300 {
-        scene.publish(&result(&format!("user-{number}"), 1, at(number)), &all);
-    }
+    scene.results(300, &all);
     scene.turns(now);
     scene.resume(39);
     let last = result("user-299", 1, at(299));
@@ -170,16 +170,13 @@ fn who_comes_and_goes_keeps_nobody_waiting() {
 fn who_comes_back_while_all_is_looked_at_is_found_in_what_was_looked_at_before() {
     let (scene, now) = exhausted(40);
     let all = routing(0..40);
-    let event = |number| result(&format!("user-{number}"), 1, at(number));
-    for number in 0..200 {
-        scene.publish(&event(number), &all);
-    }
+    let events = scene.results(200, &all);
     scene.turns(now);
     locked(&scene.engine.fan_out.to_look_at).all();
     scene.turn(now);
     scene.resumes(0, now);
-    for number in [0, 199] {
-        assert_eq!(scene.told(&event(number)), [0], "{number}");
+    for event in [&events[0], &events[199]] {
+        assert_eq!(scene.told(event), [0]);
     }
 }
 
@@ -199,12 +196,7 @@ fn a_part_in_which_nobody_is_left_stops_nobody() {
 fn who_is_back_gets_all_that_it_missed_before_those_who_are_not() {
     let (scene, now) = exhausted(300);
     let all = routing(0..300);
-    let events: Vec<Event> = (0..200)
-        .map(|number| result(&format!("user-{number}"), 1, at(number)))
-        .collect();
-    for event in &events {
-        scene.publish(event, &all);
-    }
+    let events = scene.results(200, &all);
     scene.turns(now);
     assert_eq!(scene.told(&events[0]), Vec::<usize>::new());
     scene.resumes(7, now);
@@ -322,27 +314,11 @@ fn what_is_still_to_be_made_can_be_discarded_and_retried() {
 fn a_job_is_about_what_is_still_to_be_made_too() {
     let (scene, now) = exhausted(100);
     let all = routing(0..100);
-    let events: Vec<Event> = (0..20)
-        .map(|number| result(&format!("user-{number}"), 1, at(number)))
-        .collect();
-    for event in &events {
-        scene.publish(event, &all);
-    }
+    scene.results(20, &all);
     scene.turns(now);
-    let order = JobOrder {
-        kind: JobKind::Discard,
-        endpoint: endpoint(50),
-        since: at(0),
-        until: at(1000),
-        types: vec![],
-        states: vec![],
-    };
+    let order = order(JobKind::Discard, 50);
     assert_eq!(jobs::count(&scene.engine, &order, &all).unwrap(), 20);
-    let job = scene.run(|txn| jobs::begin(txn, order, 20, at(300)));
-    let part = jobs::look(&scene.engine, job.id, 100, &all).unwrap();
-    let part = part.unwrap();
-    let job = scene.run(|txn| jobs::advance(txn, &part, at(301), &all));
-    assert_eq!(job.unwrap().done, 20);
+    assert_eq!(scene.job(&order, &all), 20);
     let discarded = tallies::read(&scene.engine).unwrap().endpoints;
     let (_, tally) = &discarded[50];
     assert_eq!((tally.pending, tally.discarded), (0, 20));

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::domain::{
-    DeliveryPolicy, DeliveryState, Health, Jitter, JobKind, JobOrder, Outcome, Schedule,
-};
+use crate::domain::{DeliveryPolicy, DeliveryState, Health, Jitter, JobKind, Outcome, Schedule};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::{
-    EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, delivering, jobs, opening,
+    EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, delivering, opening,
     settling, sweeping, tallies, verify_store,
 };
 use crate::store::{AttemptReport, Bygone};
@@ -123,10 +121,12 @@ fn what_is_left_behind_of_a_list_takes_nobodys_place() {
     while scene.work() {}
     assert_eq!(scene.told(&event).len(), 299);
     assert_eq!(scene.parts(), [keys::fan_out(event.id, 256)]);
-    let lost = scene.run(|txn| is_to_come(txn, event.id, &endpoint(255)));
-    assert!(!lost, "left alone until the next start");
+    assert!(
+        !scene.to_come(&event).contains(&255),
+        "left alone until the next start"
+    );
     scene.engine.fan_out.forget();
-    assert!(scene.run(|txn| is_to_come(txn, event.id, &endpoint(255))));
+    assert!(scene.to_come(&event).contains(&255));
 }
 
 #[test]
@@ -150,22 +150,7 @@ fn a_replay_leaves_alone_what_is_to_come() {
     let scene = Scene::with_held(0..100);
     let event = result("taro", 1, at(0));
     scene.publish(&event, &routing(0..100));
-    let replay = |number| {
-        let routing = routing(0..200);
-        let order = JobOrder {
-            kind: JobKind::Replay,
-            endpoint: endpoint(number),
-            since: at(0),
-            until: at(1000),
-            types: vec![],
-            states: vec![],
-        };
-        let job = scene.run(|txn| jobs::begin(txn, order, 1, at(300)));
-        let part = jobs::look(&scene.engine, job.id, 10, &routing);
-        let part = part.unwrap().unwrap();
-        let job = scene.run(|txn| jobs::advance(txn, &part, at(301), &routing));
-        job.unwrap().done
-    };
+    let replay = |number| scene.job(&order(JobKind::Replay, number), &routing(0..200));
     assert_eq!(replay(50), 0, "in its turn");
     assert_eq!(replay(150), 1, "it came later, and is in no part");
     assert_eq!(scene.told(&event), [150]);

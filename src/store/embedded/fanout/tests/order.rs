@@ -7,7 +7,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{JobKind, JobOrder, Standing};
-use crate::store::embedded::jobs;
 
 const ENDPOINTS: usize = 44;
 const USERS: usize = 3;
@@ -74,24 +73,6 @@ impl Published {
     }
 }
 
-impl Scene {
-    fn replay(&self, number: usize) {
-        let all = routing(0..ENDPOINTS);
-        let order = JobOrder {
-            kind: JobKind::Replay,
-            endpoint: endpoint(number),
-            since: at(0),
-            until: at(1000),
-            types: vec![],
-            states: vec![Standing::Missing],
-        };
-        let job = self.run(|txn| jobs::begin(txn, order, 0, at(300)));
-        let part = jobs::look(&self.engine, job.id, 1000, &all).unwrap();
-        let part = part.unwrap();
-        self.run(|txn| jobs::advance(txn, &part, at(300), &all));
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -122,7 +103,11 @@ proptest! {
                     }
                 }
                 Step::Replay(number) => {
-                    scene.replay(number);
+                    let order = JobOrder {
+                        states: vec![Standing::Missing],
+                        ..order(JobKind::Replay, number)
+                    };
+                    scene.job(&order, &routing(0..ENDPOINTS));
                     for (_, _, to) in &mut published.events {
                         to.insert(number);
                     }
