@@ -5,19 +5,21 @@
 //! query strings.
 
 mod failure;
+mod headers;
 mod public;
 mod tls;
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Method, Request};
 use url::Url;
 
 pub use failure::{DnsFailure, SendError};
+pub use headers::Headers;
 pub use public::{PrivateAddress, is_public};
 pub use tls::{PublicRoots, TlsError, certificates, private_key, provider};
 
@@ -104,8 +106,8 @@ pub enum BodyEnd {
 pub struct Post<'a> {
     /// Where to.
     pub url: &'a Url,
-    /// Header names and values, `content-type` among them.
-    pub headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    /// What goes along, the kind of the body among it.
+    pub headers: Headers,
     /// The body.
     pub body: Vec<u8>,
     /// For the whole exchange.
@@ -207,13 +209,12 @@ impl Client {
     pub async fn download(
         &self,
         url: &str,
-        headers: &[(String, String)],
+        headers: Headers,
         to: &mut (dyn std::io::Write + Send),
     ) -> Result<u16, DownloadError> {
-        let mut request = self.http.get(url);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
+        let headers = headers.valid().ok_or_else(SendError::header);
+        let request = self.http.get(url);
+        let request = request.headers(headers.map_err(DownloadError::Send)?);
         let sent = request.send().await;
         let mut response = sent.map_err(|error| DownloadError::Send(SendError::of(&error)))?;
         let status = response.status().as_u16();
@@ -244,12 +245,11 @@ impl Client {
     /// No head of an answer came. Trouble with the body alone is in [`Response::body_end`].
     pub async fn post(&self, post: Post<'_>) -> Result<Response, SendError> {
         self.look_at(post.url)?;
-        let request = self
-            .http
-            .post(post.url.clone())
-            .timeout(post.timeout)
-            .body(post.body);
-        exchange(request, &post.headers, post.read_at_most).await
+        let mut request = Request::new(Method::POST, post.url.clone());
+        *request.headers_mut() = post.headers.valid().ok_or_else(SendError::header)?;
+        *request.timeout_mut() = Some(post.timeout);
+        *request.body_mut() = Some(post.body.into());
+        answer(self.http.execute(request).await, post.read_at_most).await
     }
 
     /// Like [`Client::post`], without a body.
@@ -259,26 +259,21 @@ impl Client {
     pub async fn get(
         &self,
         url: &str,
-        headers: &[(String, String)],
+        headers: Headers,
         timeout: Duration,
         read_at_most: usize,
     ) -> Result<Response, SendError> {
-        exchange(self.http.get(url).timeout(timeout), headers, read_at_most).await
+        let headers = headers.valid().ok_or_else(SendError::header)?;
+        let request = self.http.get(url).headers(headers).timeout(timeout);
+        answer(request.send().await, read_at_most).await
     }
 }
 
-async fn exchange(
-    mut request: reqwest::RequestBuilder,
-    headers: &[(impl AsRef<str>, impl AsRef<str>)],
+async fn answer(
+    sent: Result<reqwest::Response, reqwest::Error>,
     read_at_most: usize,
 ) -> Result<Response, SendError> {
-    for (name, value) in headers {
-        request = request.header(name.as_ref(), value.as_ref());
-    }
-    let mut response = request
-        .send()
-        .await
-        .map_err(|error| SendError::of(&error))?;
+    let mut response = sent.map_err(|error| SendError::of(&error))?;
     let status = response.status().as_u16();
     let retry_after = response.headers().get(reqwest::header::RETRY_AFTER);
     let retry_after = retry_after

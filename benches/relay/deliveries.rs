@@ -20,29 +20,36 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
     let number = if wanted.quick { 4000 } else { 20_000 };
     heading(
         "Deliveries out of a backlog",
-        &["concurrency", "relay /s", "plain reqwest loop /s", "ratio"],
+        &[
+            "concurrency",
+            "relay /s",
+            "plain reqwest loop /s",
+            "ratio",
+            "the relay's CPU per delivery",
+        ],
     );
     for concurrency in [8, 32] {
-        let mut rates: [Vec<f64>; 3] = Default::default();
+        let mut rates: [Vec<f64>; 4] = Default::default();
         for _ in 0..TURNS {
-            let (ours, theirs) = turn(concurrency, number).await?;
-            for (all, one) in rates.iter_mut().zip([ours, theirs, ours / theirs]) {
+            let [ours, theirs, cpu] = turn(concurrency, number).await?;
+            for (all, one) in rates.iter_mut().zip([ours, theirs, ours / theirs, cpu]) {
                 all.push(one);
             }
         }
-        let [ours, theirs, share] = rates.map(median);
+        let [ours, theirs, share, cpu] = rates.map(median);
         row(&[
             concurrency.to_string(),
             format!("{ours:.0}"),
             format!("{theirs:.0}"),
             format!("{share:.2}"),
+            format!("{cpu:.0} us"),
         ]);
     }
     Ok(())
 }
 
-/// A relay's rate, and that of a loop.
-async fn turn(concurrency: usize, number: usize) -> anyhow::Result<(f64, f64)> {
+/// A relay's rate, that of a loop, and what a delivery takes of the relay's CPU time, in microseconds.
+async fn turn(concurrency: usize, number: usize) -> anyhow::Result<[f64; 3]> {
     let mut receiver = Receiver::start().await?;
     let place = Place::new(&Setup {
         // Nobody is asked: there is nothing to verify.
@@ -55,16 +62,20 @@ async fn turn(concurrency: usize, number: usize) -> anyhow::Result<(f64, f64)> {
     let relay = place.start()?;
     let mut first = None;
     let mut last = None;
+    let mut before = Duration::ZERO;
     for _ in 0..number {
         let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
         last = arrival
             .context("a delivery never came")?
             .map(|arrival| arrival.at);
-        first = first.or(last);
+        if first.is_none() {
+            (first, before) = (last, relay.cpu());
+        }
     }
+    let cpu = relay.cpu().saturating_sub(before).as_secs_f64() * 1e6 / number as f64;
     relay.kill();
     let (first, last) = first.zip(last).context("arrivals")?;
     let ours = number as f64 / last.duration_since(first).as_secs_f64();
     let theirs = bare::post_loop(&receiver.url(), concurrency, number).await?;
-    Ok((ours, theirs))
+    Ok([ours, theirs, cpu])
 }

@@ -12,7 +12,7 @@ use super::Failure;
 use crate::config::settings::{Config, Listen};
 use crate::domain::{FailureClass, Secret};
 use crate::outbound::{
-    BodyEnd, Client, ClientSettings, DownloadError, Post, PublicRoots, Response, SendError,
+    BodyEnd, Client, ClientSettings, DownloadError, Headers, Post, PublicRoots, Response, SendError,
 };
 
 /// Longer than the provider may take over an application (`vexora.timeout`, 10 s unless changed), with room for the
@@ -105,10 +105,10 @@ impl Service {
     /// Asks for what is at a path of `/api/v1`, given as its segments.
     pub(super) async fn get(&self, segments: &[&str]) -> Result<Answered, Failure> {
         let url = self.url(segments)?;
-        let headers = self.headers();
+        let headers = self.with_token(Headers::default());
         let sent = self
             .client
-            .get(&url, &headers, self.timeout, MAX_ANSWER)
+            .get(&url, headers, self.timeout, MAX_ANSWER)
             .await;
         self.answered(sent)
     }
@@ -121,10 +121,10 @@ impl Service {
     ) -> Result<Answered, Failure> {
         let mut url = url::Url::parse(&self.url(segments)?)?;
         url.query_pairs_mut().extend_pairs(parameters);
-        let headers = self.headers();
+        let headers = self.with_token(Headers::default());
         let sent = self
             .client
-            .get(url.as_str(), &headers, self.timeout, MAX_ANSWER);
+            .get(url.as_str(), headers, self.timeout, MAX_ANSWER);
         self.answered(sent.await)
     }
 
@@ -135,7 +135,8 @@ impl Service {
         to: &mut (dyn std::io::Write + Send),
     ) -> Result<(), Failure> {
         let url = self.url(segments)?;
-        let got = self.client.download(&url, &self.headers(), to).await;
+        let headers = self.with_token(Headers::default());
+        let got = self.client.download(&url, headers, to).await;
         match got {
             Ok(200) => Ok(()),
             Ok(401) => Err(self.wrong_token()),
@@ -161,15 +162,10 @@ impl Service {
 
     /// Posts JSON to a path of `/api/v1`.
     pub(super) async fn post(&self, segments: &[&str], body: &Value) -> Result<Answered, Failure> {
-        let own = self.headers().into_iter();
-        let mut headers: Vec<_> = own
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
-        headers.push(("content-type".into(), "application/json".into()));
         let url = self.url(segments)?;
         let post = Post {
             url: &url::Url::parse(&url)?,
-            headers,
+            headers: self.with_token(Headers::json()),
             body: body.to_string().into_bytes(),
             timeout: self.timeout,
             read_at_most: MAX_ANSWER,
@@ -187,12 +183,8 @@ impl Service {
         Ok(url.into())
     }
 
-    fn headers(&self) -> Vec<(String, String)> {
-        let bearer = format!("Bearer {}", self.token.expose());
-        vec![
-            ("authorization".into(), bearer),
-            ("accept".into(), "application/json".into()),
-        ]
+    fn with_token(&self, headers: Headers) -> Headers {
+        headers.accepting_json().bearing(self.token.expose())
     }
 
     fn answered(&self, sent: Result<Response, SendError>) -> Result<Answered, Failure> {

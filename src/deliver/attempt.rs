@@ -1,15 +1,23 @@
 //! One attempt: sign, send, and say how it ended in the classes of contract §6.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use reqwest::header::HeaderName;
 use url::Url;
 
 use super::payload::{standard_payload, vexora_payload};
 use crate::domain::{Event, EventContent, FailureClass, MerchantNo, Outcome, Secret, Timestamp};
-use crate::outbound::{BodyEnd, Client, Post, Response};
+use crate::outbound::{BodyEnd, Client, Headers, Post, Response};
 use crate::signing::webhook::{WebhookKey, signature_header};
+
+/// Standard Webhooks 1.0: the event, when the attempt was made, and the signatures.
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// Somebody ordered it again (contract §6).
+const RELAY_REPLAY: HeaderName = HeaderName::from_static("relay-replay");
 
 /// How much of an answer's body is kept (contract §6).
 const KEPT_BODY: usize = 4 * 1024;
@@ -45,13 +53,23 @@ pub struct Target {
 pub struct Sender {
     client: Client,
     target: Target,
+    /// Those that are the same on every attempt.
+    headers: Headers,
 }
 
 impl Sender {
     /// Sends to `target` over `client`'s connections.
     #[must_use]
-    pub const fn new(client: Client, target: Target) -> Self {
-        Self { client, target }
+    pub fn new(client: Client, target: Target) -> Self {
+        let own = target.headers.iter();
+        let headers = own.fold(Headers::json(), |headers, (name, value)| {
+            headers.with_own(name, value.expose())
+        });
+        Self {
+            client,
+            target,
+            headers,
+        }
     }
 
     /// For one whole attempt.
@@ -77,9 +95,9 @@ impl Sender {
             };
             return (outcome, Duration::ZERO);
         };
-        let mut headers = self.headers(event, now, &body);
+        let mut headers = self.signed(event, now, &body);
         if replay {
-            headers.push(("relay-replay".into(), "1".into()));
+            headers = headers.with(&RELAY_REPLAY, "1");
         }
         let post = Post {
             url: &self.target.url,
@@ -109,33 +127,17 @@ impl Sender {
         }
     }
 
-    fn headers(
-        &self,
-        event: &Event,
-        now: Timestamp,
-        body: &[u8],
-    ) -> Vec<(Cow<'static, str>, Cow<'static, str>)> {
-        let mut headers = Vec::with_capacity(8);
-        headers.extend([
-            ("content-type".into(), "application/json".into()),
-            (
-                "user-agent".into(),
-                concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
-            ),
-        ]);
-        if !self.target.keys.is_empty() {
-            let (id, stamp) = (event.id.to_string(), now.as_secs());
-            let signature = signature_header(&self.target.keys, &id, stamp, body);
-            headers.push(("webhook-id".into(), id.into()));
-            headers.push(("webhook-timestamp".into(), stamp.to_string().into()));
-            headers.push(("webhook-signature".into(), signature.into()));
+    fn signed(&self, event: &Event, now: Timestamp, body: &[u8]) -> Headers {
+        let headers = self.headers.clone();
+        if self.target.keys.is_empty() {
+            return headers;
         }
-        let own = self.target.headers.iter();
-        headers.extend(own.map(|(name, value)| {
-            let value = value.expose().to_owned();
-            (name.clone().into(), value.into())
-        }));
+        let (id, stamp) = (event.id.to_string(), now.as_secs());
+        let signature = signature_header(&self.target.keys, &id, stamp, body);
         headers
+            .with(&WEBHOOK_ID, id)
+            .with(&WEBHOOK_TIMESTAMP, stamp)
+            .with(&WEBHOOK_SIGNATURE, signature)
     }
 
     fn judge(&self, response: Response, now: Timestamp) -> Outcome {

@@ -43,13 +43,13 @@ pub fn standard_payload(event: &Event) -> Vec<u8> {
                 sequence: result.sequence,
                 source: result.source.as_str(),
             };
-            serde_json::to_vec(&Envelope {
+            to_json(&Envelope {
                 r#type: kind,
                 timestamp,
                 data,
             })
         }
-        EventContent::Operational(news) => serde_json::to_vec(&Envelope {
+        EventContent::Operational(news) => to_json(&Envelope {
             r#type: kind,
             timestamp,
             data: news_data(news),
@@ -57,6 +57,15 @@ pub fn standard_payload(event: &Event) -> Vec<u8> {
     };
     // Texts and numbers always serialize.
     bytes.unwrap_or_default()
+}
+
+/// Most bodies are shorter: no room is made twice.
+const USUAL: usize = 384;
+
+fn to_json(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut bytes, body)?;
+    Ok(bytes)
 }
 
 fn news_data(news: &OperationalEvent) -> Value {

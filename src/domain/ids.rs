@@ -61,7 +61,7 @@ impl fmt::Debug for MerchantNo {
 ///
 /// Personal data: shown in answers to operators and receivers, in logs at debug level only.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(String);
+pub struct UserId(Arc<str>);
 
 impl UserId {
     /// The longest id taken, in characters.
@@ -87,7 +87,7 @@ impl FromStr for UserId {
         if text.chars().any(char::is_control) {
             return Err(InvalidId("a user id has no control characters"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
@@ -149,16 +149,26 @@ impl fmt::Debug for EndpointName {
 /// Crockford's base 32, as the ULID specification uses it: no I, L, O, U.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// 128 bits as 26 characters, the most significant first, so that text order is numeric order.
-fn encode(value: u128) -> [u8; 26] {
-    let mut text = [b'0'; 26];
+/// What an id's text is long, at most: its prefix and 26 characters.
+const LONGEST: usize = 4 + 26;
+
+/// A prefix, and 128 bits as 26 characters, the most significant first, so that text order is numeric order.
+fn encode<'t>(prefix: &str, value: u128, text: &'t mut [u8; LONGEST]) -> &'t str {
+    let (head, digits) = text.split_at_mut(prefix.len().min(LONGEST - 26));
+    head.iter_mut()
+        .zip(prefix.bytes())
+        .for_each(|(slot, byte)| *slot = byte);
     let mut rest = value;
-    for slot in text.iter_mut().rev() {
+    let digits = digits.iter_mut().take(26);
+    let length = head.len() + digits.len();
+    for slot in digits.rev() {
         let digit = usize::try_from(rest & 31).unwrap_or(0);
         *slot = CROCKFORD.get(digit).copied().unwrap_or(b'0');
         rest >>= 5;
     }
-    text
+    // ASCII, all of it.
+    let text = text.get(..length).unwrap_or_default();
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 fn decode(text: &str) -> Option<u128> {
@@ -230,8 +240,8 @@ macro_rules! stamped_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                f.write_str(std::str::from_utf8(&encode(self.0)).unwrap_or_default())
+                // At once: whoever keeps the text makes room for it once.
+                f.write_str(encode($prefix, self.0, &mut [0; LONGEST]))
             }
         }
 

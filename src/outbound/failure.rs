@@ -30,6 +30,14 @@ impl SendError {
         }
     }
 
+    /// What was to go along is nothing that a header can hold.
+    pub(super) fn header() -> Self {
+        Self {
+            class: FailureClass::Connect,
+            detail: "not sent: a header holds what no header can".into(),
+        }
+    }
+
     /// Finds the class by the types in the chain of causes, never by their texts.
     #[must_use]
     pub(super) fn of(error: &reqwest::Error) -> Self {

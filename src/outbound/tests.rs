@@ -59,7 +59,7 @@ fn at(port: u16) -> url::Url {
 fn post(url: &url::Url) -> Post<'_> {
     Post {
         url,
-        headers: vec![],
+        headers: Headers::default(),
         body: vec![],
         timeout: Duration::from_secs(20),
         read_at_most: 0,

@@ -17,7 +17,6 @@ mod delivering;
 mod engine;
 mod export;
 mod fanout;
-mod gaps;
 mod images;
 mod jobs;
 mod journal;
@@ -42,6 +41,7 @@ mod rebuild;
 mod records;
 mod room;
 mod settling;
+mod stretches;
 mod sweeping;
 mod tallies;
 mod trust;
@@ -72,6 +72,7 @@ use self::commit::Parts;
 use self::engine::Engine;
 use self::images::Images;
 use self::queue::Committer;
+use self::settling::Claimed;
 use super::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, Bygone, DeliveryClaim,
     HastenFrom, Hastened, Lane, Pending, Refused, Signals, Store, StoreError, Story, SweepFrom,
@@ -309,7 +310,7 @@ impl Store for SledStore {
         claim: &DeliveryClaim,
         report: AttemptReport,
     ) -> Result<Option<AttemptRecorded>, StoreError> {
-        let claim = claim.clone();
+        let claim = Claimed::of(claim);
         self.committer
             .submit_loose(move |txn| settling::record(txn, &claim, &report))
             .await
@@ -320,7 +321,7 @@ impl Store for SledStore {
         claim: &DeliveryClaim,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let claim = claim.clone();
+        let claim = Claimed::of(claim);
         self.committer
             .submit(move |txn| settling::release(txn, &claim, now))
             .await

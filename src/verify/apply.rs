@@ -10,12 +10,13 @@ use arc_swap::ArcSwap;
 use url::Url;
 
 use super::answer::read_data;
+use super::query::MERCHANT_NO;
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
     Application, Batch, FailureClass, Furigana, MerchantNo, QueryFailure, Secret, Timestamp,
     UserId, VerifyPolicy,
 };
-use crate::outbound::{BodyEnd, Client, Post};
+use crate::outbound::{BodyEnd, Client, Headers, Post};
 use crate::signing::vexora;
 use crate::store::{Store, StoreError};
 
@@ -115,18 +116,9 @@ impl Applicant {
         };
         let post = Post {
             url: &url,
-            headers: vec![
-                (
-                    "content-type".into(),
-                    format!("multipart/form-data; boundary={boundary}").into(),
-                ),
-                ("accept".into(), "application/json".into()),
-                (
-                    "user-agent".into(),
-                    concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
-                ),
-                ("merchantNo".into(), merchant.merchant.to_string().into()),
-            ],
+            headers: Headers::of_kind(format!("multipart/form-data; boundary={boundary}"))
+                .accepting_json()
+                .with(&MERCHANT_NO, merchant.merchant.as_str()),
             body: form(&fields, &boundary),
             timeout: self.timeout,
             read_at_most: MAX_ANSWER,

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderName;
 use serde::Serialize;
 use url::Url;
 
 use super::answer::read_answer;
 use crate::domain::{Answer, FailureClass, MerchantNo, QueryFailure, Secret, Timestamp, UserId};
-use crate::outbound::{BodyEnd, Client, Post};
+use crate::outbound::{BodyEnd, Client, Headers, Post};
 use crate::signing::vexora;
+
+/// Who asks.
+pub(super) const MERCHANT_NO: HeaderName = HeaderName::from_static("merchantno");
 
 /// The most that is read of an answer: a published one has 200 bytes.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -106,15 +110,9 @@ impl QueryClient {
         let body = serde_json::to_vec(&body).map_err(|_never| QueryFailure::Unreadable)?;
         let post = Post {
             url: self.url.as_ref().ok_or(QueryFailure::Connect)?,
-            headers: vec![
-                ("content-type".into(), "application/json".into()),
-                ("accept".into(), "application/json".into()),
-                (
-                    "user-agent".into(),
-                    concat!("vexora-relay/", env!("CARGO_PKG_VERSION")).into(),
-                ),
-                ("merchantNo".into(), merchant.to_string().into()),
-            ],
+            headers: Headers::json()
+                .accepting_json()
+                .with(&MERCHANT_NO, merchant.as_str()),
             body,
             timeout: self.timeout,
             read_at_most: MAX_ANSWER,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sled::IVec;
+
 use super::codec::damaged;
 use super::keys::{self, Tree};
 use super::publishing;
@@ -25,7 +27,7 @@ pub(super) fn accept(
 ) -> Result<(), StoreError> {
     let at = callback.arrival.at;
     let Some(user) = &callback.user else {
-        txn.put(callback.id.to_bytes().to_vec(), callback.clone())?;
+        txn.put(&callback.id.to_bytes(), callback.clone())?;
         return keep_unrecognized(txn, callback, fresh, routing);
     };
     let merchant = &callback.merchant;
@@ -48,7 +50,7 @@ pub(super) fn accept(
     if let Some(state) = state {
         hear_claim(txn, callback, user, state)?;
     }
-    txn.put(callback.id.to_bytes().to_vec(), kept)?;
+    txn.put(&callback.id.to_bytes(), kept)?;
     let by_user = keys::callback_of_user(merchant, user, callback.id);
     txn.put_raw(Tree::CallbacksByUser, by_user, Vec::new());
     let after = rung(running.as_ref(), Source::Callback, callback.trust(), at);
@@ -139,9 +141,9 @@ fn drop_untrusted(
 }
 
 /// Deletes the callback that an entry of this index ends with, and the entry.
-fn drop_callback(txn: &mut Txn<'_>, index: Tree, entry: Vec<u8>) {
+fn drop_callback(txn: &mut Txn<'_>, index: Tree, entry: IVec) {
     if let Some(id) = keys::trailing_id(&entry) {
-        txn.delete(Tree::Callbacks, id.to_vec());
+        txn.delete(Tree::Callbacks, &id);
     }
     txn.delete(index, entry);
 }
@@ -168,7 +170,7 @@ fn open_count(txn: &Txn<'_>, merchant: &MerchantNo) -> Result<u64, StoreError> {
     let Some(bytes) = txn.get_raw(Tree::Meta, &key)? else {
         return Ok(0);
     };
-    let bytes: Result<[u8; 8], _> = bytes.as_slice().try_into();
+    let bytes: Result<[u8; 8], _> = bytes.as_ref().try_into();
     let bytes = bytes.map_err(|_length| damaged(Tree::Meta, &key, "not a count"))?;
     Ok(u64::from_be_bytes(bytes))
 }
@@ -208,8 +210,7 @@ fn keep_unrecognized(
     for (key, _) in kept.into_iter().take(surplus) {
         drop_callback(txn, Tree::Unrecognized, key);
     }
-    let mut key = prefix;
-    key.extend_from_slice(&callback.id.to_bytes());
+    let key = prefix.and(&callback.id.to_bytes());
     txn.put_raw(Tree::Unrecognized, key, Vec::new());
     let news = OperationalEvent::CallbackUnrecognized {
         merchant: callback.merchant.clone(),
@@ -227,7 +228,7 @@ pub(super) fn recognize(
     claim: Option<String>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let key = id.to_bytes().to_vec();
+    let key = id.to_bytes();
     let Some(mut callback) = txn.get::<Callback>(&key)? else {
         return Ok(false);
     };
@@ -236,15 +237,14 @@ pub(super) fn recognize(
     let user = match &callback.user {
         Some(known) => known.clone(),
         None => {
-            let mut before = keys::unrecognized_prefix(&merchant, callback.token);
-            before.extend_from_slice(&key);
+            let before = keys::unrecognized_prefix(&merchant, callback.token).and(&key);
             txn.delete(Tree::Unrecognized, before);
             let by_user = keys::callback_of_user(&merchant, user, id);
             let noted = now.as_millis().to_be_bytes().to_vec();
             txn.put_raw(Tree::CallbacksByUser, by_user, noted);
             callback.user = Some(user.clone());
             callback.claim = claim;
-            txn.put(key, callback)?;
+            txn.put(&key, callback)?;
             user.clone()
         }
     };

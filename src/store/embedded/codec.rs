@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sled::IVec;
 
 use super::keys::Tree;
 use crate::store::StoreError;
@@ -53,10 +54,20 @@ pub(super) fn damaged(tree: Tree, key: &[u8], why: impl ToString) -> StoreError 
     }
 }
 
+/// Most records take less; longer ones are put together on the heap.
+const USUAL: usize = 512;
+
 /// The bytes of a record.
-pub(super) fn encode<R: Record>(key: &[u8], record: R) -> Result<Vec<u8>, StoreError> {
-    postcard::to_extend(&record.into_stored(), vec![R::VERSION])
-        .map_err(|error| damaged(R::TREE, key, error))
+pub(super) fn encode<R: Record>(key: &[u8], record: R) -> Result<IVec, StoreError> {
+    let versioned = (R::VERSION, record.into_stored());
+    let mut short = [0; USUAL];
+    match postcard::to_slice(&versioned, &mut short) {
+        Ok(bytes) => Ok(IVec::from(&*bytes)),
+        Err(postcard::Error::SerializeBufferFull) => postcard::to_stdvec(&versioned)
+            .map(IVec::from)
+            .map_err(|error| damaged(R::TREE, key, error)),
+        Err(error) => Err(damaged(R::TREE, key, error)),
+    }
 }
 
 /// The record of these bytes.

@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::keys::{self, Tree};
 use super::settling::move_place;
 use super::tallies;
-use super::txn::Txn;
+use super::txn::{Pair, Txn};
 use super::verifying::DAMAGED_AGAIN;
 use crate::domain::{
     Attempt, Delivery, DeliveryState, EndpointName, Event, EventId, Health, Outcome, Timestamp,
@@ -159,7 +159,7 @@ pub(super) fn claim(
     Ok(claims)
 }
 
-type Places = Vec<(Vec<u8>, Vec<u8>)>;
+type Places = Vec<Pair>;
 
 /// Leases that ran out while the endpoint is held: back to those that wait for it. Claimed at once, they would go out to
 /// an endpoint that is paused, and beside the probe to one that is down.
@@ -212,7 +212,7 @@ fn both_ends(
     let freshest = txn.last_before(Tree::DeliveryDue, waiting, &end, (limit / 2).max(1))?;
     // With room for one only, the random ends of both ids are the coin that is tossed: whichever goes, the next toss is a
     // new one. The time would not do, as an endpoint with a rate is looked at in even steps of it.
-    let bit = |place: Option<&(Vec<u8>, Vec<u8>)>| {
+    let bit = |place: Option<&Pair>| {
         let last = place.and_then(|(key, _)| key.last());
         last.map_or(0, |byte| byte % 2)
     };

@@ -28,19 +28,19 @@ pub(super) use self::walk::Walk;
 use self::walk::is_empty;
 use super::blocks::Blocks;
 use super::fanout::Known;
-use super::gaps::Gaps;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::layout;
 use super::memory::{Recent, Step};
 use super::migrating::SCHEMA;
+use super::stretches::{self, Bounds};
 use crate::store::StoreError;
 
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.
-pub(super) type Changes = Vec<(Tree, Vec<(Vec<u8>, Option<Vec<u8>>)>)>;
+pub(super) type Changes = Vec<(Tree, Vec<(IVec, Option<IVec>)>)>;
 
 /// One change.
-pub(super) type Change = (Tree, Vec<u8>, Option<Vec<u8>>);
+pub(super) type Change = (Tree, IVec, Option<IVec>);
 
 /// Where sled keeps the sequence that it got to, in [`Tree::Meta`].
 pub(super) const SEQUENCE: &[u8] = b"journal_sequence";
@@ -247,33 +247,19 @@ impl Engine {
         }
         let open = self.open().map_err(StoreError::Read)?;
         let recent = self.recent();
-        let from = match start {
-            Bound::Included(from) if !is_backward && limit > 0 && Gaps::are_kept(tree) => from,
-            _ => return beneath(&open, &recent, tree, (start, end), limit, is_backward),
+        let beneath = |bounds: Bounds<'_>, limit: usize, is_backward: bool| {
+            beneath(&open, &recent, tree, bounds, limit, is_backward)
         };
-        let behind = recent.gaps().behind(tree, from).map(<[u8]>::to_vec);
-        let start = Bound::Included(behind.as_deref().unwrap_or(from));
-        if is_empty(start, end) {
-            return Ok(Vec::new());
-        }
-        let found = beneath(&open, &recent, tree, (start, end), limit, is_backward)?;
-        let to = match (found.first(), end) {
-            (Some((first, _)), _) => first.as_ref(),
-            (None, Bound::Excluded(end)) => end,
-            (None, _) => return Ok(found),
-        };
-        if behind.as_deref() != Some(to) {
-            recent.gaps().learn(tree, from, to);
-        }
-        Ok(found)
+        let queues = recent.queues();
+        stretches::read(queues, tree, (start, end), limit, is_backward, beneath)
     }
 
     /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.
     pub(super) fn range(
         &self,
         tree: Tree,
-        start: Bound<Vec<u8>>,
-        end: Bound<Vec<u8>>,
+        start: Bound<IVec>,
+        end: Bound<IVec>,
     ) -> Result<Walk<'_>, StoreError> {
         // Whoever cannot read is told at once.
         self.open().map_err(StoreError::Read)?;
@@ -282,8 +268,8 @@ impl Engine {
 
     /// Entries whose key begins with `prefix`, in key order.
     pub(super) fn prefix(&self, tree: Tree, prefix: &[u8]) -> Result<Walk<'_>, StoreError> {
-        let end = keys::end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        self.range(tree, Bound::Included(prefix.to_vec()), end)
+        let end = keys::end_of(prefix).map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()));
+        self.range(tree, Bound::Included(prefix.into()), end)
     }
 
     /// Up to `limit` entries of a tree after a key, as of one moment between groups.
@@ -354,7 +340,7 @@ impl Engine {
         for (tree, entries) in changes {
             for (key, value) in entries {
                 steps.push(match value {
-                    Some(value) => Step::Put(tree, key, IVec::from(value)),
+                    Some(value) => Step::Put(tree, key, value),
                     None if is_beneath(tree, &key)? => Step::Hide(tree, key),
                     None => Step::Forget(tree, key),
                 });

@@ -176,7 +176,7 @@ fn results_before(txn: &Txn<'_>, event: &Event) -> Result<Vec<[u8; 16]>, StoreEr
     let (first, own) = (place(0), place(result.sequence));
     for place in txn.last_before(Tree::EventsByUser, &first, &own, usize::MAX)? {
         let id = event_at(&place)?;
-        if oldest.as_slice() < id.as_slice() || oldest.starts_with(&id) {
+        if *oldest < id[..] || oldest.starts_with(&id) {
             before.push(id);
         }
     }

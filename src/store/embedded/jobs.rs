@@ -106,7 +106,7 @@ pub(super) fn begin(
     now: Timestamp,
 ) -> Result<Job, StoreError> {
     let last = txn.last_before(Tree::Jobs, &[], &u64::MAX.to_be_bytes(), 1)?;
-    let last = last.first().map(|(key, _)| key.as_slice());
+    let last = last.first().map(|(key, _)| key.as_ref());
     let last = last
         .and_then(|key| key.try_into().ok())
         .map(u64::from_be_bytes);
@@ -229,7 +229,7 @@ pub(super) fn advance(
 }
 
 fn put(txn: &mut Txn<'_>, job: &Job) -> Result<(), StoreError> {
-    txn.put(job.id.to_be_bytes().to_vec(), job.clone())
+    txn.put(&job.id.to_be_bytes(), job.clone())
 }
 
 fn again(

@@ -2,6 +2,10 @@
 //!
 //! A merchant number is ten bytes; user ids and endpoint names hold no zero byte, which therefore ends them.
 
+mod key;
+
+pub(super) use key::Key;
+
 use crate::domain::{
     AbandonReason, CallbackId, DeliveryState, EndpointName, EventId, MerchantNo, Timestamp, Trust,
     UserId, Verification, VerificationState, VerifyLane, VerifyPhase,
@@ -80,44 +84,33 @@ trees! {
 const LEASED: u8 = 0;
 const WAITING: u8 = 1;
 
-pub(super) fn user(merchant: &MerchantNo, user: &UserId) -> Vec<u8> {
-    [merchant.as_bytes(), user.as_str().as_bytes()].concat()
+pub(super) fn user(merchant: &MerchantNo, user: &UserId) -> Key {
+    Key::of([merchant.as_bytes(), user.as_str().as_bytes()])
 }
 
 /// What every key of this user in a tree with a suffix begins with.
-pub(super) fn user_prefix(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
-    let mut key = user(merchant, user_id);
-    key.push(0);
-    key
+pub(super) fn user_prefix(merchant: &MerchantNo, user_id: &UserId) -> Key {
+    user(merchant, user_id).and(&[0])
 }
 
-pub(super) fn callback_of_user(
-    merchant: &MerchantNo,
-    user: &UserId,
-    callback: CallbackId,
-) -> Vec<u8> {
-    let mut key = user_prefix(merchant, user);
-    key.extend_from_slice(&callback.to_bytes());
-    key
+pub(super) fn callback_of_user(merchant: &MerchantNo, user: &UserId, callback: CallbackId) -> Key {
+    user_prefix(merchant, user).and(&callback.to_bytes())
 }
 
 /// The least key of a user's callbacks from an instant on: an id begins with 48 bits of its time, in milliseconds.
-pub(super) fn callbacks_from(merchant: &MerchantNo, user: &UserId, from: Timestamp) -> Vec<u8> {
+pub(super) fn callbacks_from(merchant: &MerchantNo, user: &UserId, from: Timestamp) -> Key {
     callback_of_user(merchant, user, CallbackId::new(from, 0))
 }
 
 /// Those that carried a token are counted apart from those that anybody could have sent.
-pub(super) fn unrecognized_prefix(merchant: &MerchantNo, token: bool) -> Vec<u8> {
-    let mut key = merchant.as_bytes().to_vec();
-    key.push(u8::from(token));
-    key
+pub(super) fn unrecognized_prefix(merchant: &MerchantNo, token: bool) -> Key {
+    Key::of([merchant.as_bytes(), &[u8::from(token)]])
 }
 
-pub(super) fn query(merchant: &MerchantNo, user: &UserId, at: Timestamp, queries: u32) -> Vec<u8> {
-    let mut key = user_prefix(merchant, user);
-    key.extend_from_slice(&at.as_millis().to_be_bytes());
-    key.extend_from_slice(&queries.to_be_bytes());
-    key
+pub(super) fn query(merchant: &MerchantNo, user: &UserId, at: Timestamp, queries: u32) -> Key {
+    let key = user_prefix(merchant, user);
+    key.and(&at.as_millis().to_be_bytes())
+        .and(&queries.to_be_bytes())
 }
 
 /// When a query was answered, by its key.
@@ -131,28 +124,26 @@ pub(super) fn user_of_query(key: &[u8]) -> Option<&[u8]> {
     key.get(..key.len().checked_sub(13)?)
 }
 
-pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64) -> Vec<u8> {
-    let mut key = user_prefix(merchant, user);
-    key.extend_from_slice(&sequence.to_be_bytes());
-    key
+pub(super) fn event_of_user(merchant: &MerchantNo, user: &UserId, sequence: u64) -> Key {
+    user_prefix(merchant, user).and(&sequence.to_be_bytes())
 }
 
 /// The entry of [`Tree::Meta`] that counts a merchant's verifications that anybody could have started.
-pub(super) fn open_count(merchant: &MerchantNo) -> Vec<u8> {
-    [b"open:".as_slice(), merchant.as_bytes()].concat()
+pub(super) fn open_count(merchant: &MerchantNo) -> Key {
+    Key::of([b"open:", merchant.as_bytes()])
 }
 
 /// The entry of [`Tree::Meta`] that holds a user's latest application of a batch: when it was sent, and the batch.
-pub(super) fn batch(merchant: &MerchantNo, user_id: &UserId) -> Vec<u8> {
-    [b"batch:".as_slice(), &user(merchant, user_id)].concat()
+pub(super) fn batch(merchant: &MerchantNo, user_id: &UserId) -> Key {
+    Key::of([b"batch:", &user(merchant, user_id)])
 }
 
 /// What the entries of [`Tree::Meta`] begin with that say what was ordered about a user.
 pub(super) const ORDERS: &[u8] = b"orders:";
 
 /// The entry of [`Tree::Meta`] that says what was ordered about the user whose keys begin so.
-pub(super) fn orders(user: &[u8]) -> Vec<u8> {
-    [ORDERS, user].concat()
+pub(super) fn orders(user: &[u8]) -> Key {
+    Key::of([ORDERS, user])
 }
 
 /// What an entry of [`Tree::CallbacksByUser`] says of when its callback was recognized, if it was not at once.
@@ -187,16 +178,12 @@ impl Standing {
     }
 }
 
-pub(super) fn unsettled_prefix(endpoint: &EndpointName, standing: Standing) -> Vec<u8> {
-    let mut key = endpoint_prefix(endpoint);
-    key.push(standing as u8);
-    key
+pub(super) fn unsettled_prefix(endpoint: &EndpointName, standing: Standing) -> Key {
+    endpoint_prefix(endpoint).and(&[standing as u8])
 }
 
-pub(super) fn unsettled(endpoint: &EndpointName, standing: Standing, event: EventId) -> Vec<u8> {
-    let mut key = unsettled_prefix(endpoint, standing);
-    key.extend_from_slice(&event.to_bytes());
-    key
+pub(super) fn unsettled(endpoint: &EndpointName, standing: Standing, event: EventId) -> Key {
+    unsettled_prefix(endpoint, standing).and(&event.to_bytes())
 }
 
 /// The place of a verification in [`Tree::Stuck`], if it is stuck.
@@ -204,13 +191,12 @@ pub(super) fn stuck(
     merchant: &MerchantNo,
     user_id: &UserId,
     verification: &Verification,
-) -> Option<Vec<u8>> {
+) -> Option<Key> {
     let VerifyPhase::Stuck { at } = verification.phase else {
         return None;
     };
-    let mut key = at.as_millis().to_be_bytes().to_vec();
-    key.extend_from_slice(&user(merchant, user_id));
-    Some(key)
+    let at = at.as_millis().to_be_bytes();
+    Some(Key::of([&at, &user(merchant, user_id)]))
 }
 
 /// Merchant and user of a key that is both, one after the other.
@@ -250,37 +236,25 @@ pub(super) const fn classes(lane: VerifyLane) -> &'static [Trust] {
     }
 }
 
-pub(super) fn verify_leased_prefix(merchant: &MerchantNo, lane: VerifyLane) -> Vec<u8> {
-    let mut key = merchant.as_bytes().to_vec();
-    key.extend_from_slice(&[lane_code(lane), LEASED]);
-    key
+pub(super) fn verify_leased_prefix(merchant: &MerchantNo, lane: VerifyLane) -> Key {
+    Key::of([merchant.as_bytes(), &[lane_code(lane), LEASED]])
 }
 
-pub(super) fn verify_class_prefix(
-    merchant: &MerchantNo,
-    lane: VerifyLane,
-    class: Trust,
-) -> Vec<u8> {
-    let mut key = merchant.as_bytes().to_vec();
-    key.extend_from_slice(&[lane_code(lane), WAITING, class_code(class)]);
-    key
+pub(super) fn verify_class_prefix(merchant: &MerchantNo, lane: VerifyLane, class: Trust) -> Key {
+    let place = [lane_code(lane), WAITING, class_code(class)];
+    Key::of([merchant.as_bytes(), &place])
 }
 
-pub(super) fn verify_due(
-    merchant: &MerchantNo,
-    user: &UserId,
-    verification: &Verification,
-) -> Vec<u8> {
+pub(super) fn verify_due(merchant: &MerchantNo, user: &UserId, verification: &Verification) -> Key {
     let lane = VerifyLane::of(verification.trust);
-    let mut key = match verification.state {
+    let key = match verification.state {
         VerificationState::Querying { .. } => verify_leased_prefix(merchant, lane),
         VerificationState::Waiting { .. } => {
             verify_class_prefix(merchant, lane, verification.trust)
         }
     };
-    key.extend_from_slice(&verification.due().as_millis().to_be_bytes());
-    key.extend_from_slice(user.as_str().as_bytes());
-    key
+    key.and(&verification.due().as_millis().to_be_bytes())
+        .and(user.as_str().as_bytes())
 }
 
 /// Due time and user of a key that begins with `prefix`.
@@ -295,25 +269,21 @@ pub(super) fn verify_due_is_leased(key: &[u8]) -> bool {
     key.get(11) == Some(&LEASED)
 }
 
-pub(super) fn delivery(event: EventId, endpoint: &EndpointName) -> Vec<u8> {
-    [&event.to_bytes(), endpoint.as_str().as_bytes()].concat()
+pub(super) fn delivery(event: EventId, endpoint: &EndpointName) -> Key {
+    Key::of([&event.to_bytes(), endpoint.as_str().as_bytes()])
 }
 
-pub(super) fn fan_out(event: EventId, part: u32) -> Vec<u8> {
-    [&event.to_bytes()[..], &part.to_be_bytes()].concat()
+pub(super) fn fan_out(event: EventId, part: u32) -> Key {
+    Key::of([&event.to_bytes(), &part.to_be_bytes()])
 }
 
 /// What every key of this endpoint begins with, in the trees sorted by endpoint.
-pub(super) fn endpoint_prefix(endpoint: &EndpointName) -> Vec<u8> {
-    let mut key = endpoint.as_str().as_bytes().to_vec();
-    key.push(0);
-    key
+pub(super) fn endpoint_prefix(endpoint: &EndpointName) -> Key {
+    Key::of([endpoint.as_str().as_bytes(), &[0]])
 }
 
-pub(super) fn delivery_due_prefix(endpoint: &EndpointName, leased: bool) -> Vec<u8> {
-    let mut key = endpoint_prefix(endpoint);
-    key.push(if leased { LEASED } else { WAITING });
-    key
+pub(super) fn delivery_due_prefix(endpoint: &EndpointName, leased: bool) -> Key {
+    endpoint_prefix(endpoint).and(&[if leased { LEASED } else { WAITING }])
 }
 
 pub(super) fn delivery_due(
@@ -321,18 +291,16 @@ pub(super) fn delivery_due(
     leased: bool,
     due: Timestamp,
     event: EventId,
-) -> Vec<u8> {
-    let mut key = delivery_due_prefix(endpoint, leased);
-    key.extend_from_slice(&due.as_millis().to_be_bytes());
-    key.extend_from_slice(&event.to_bytes());
-    key
+) -> Key {
+    let key = delivery_due_prefix(endpoint, leased);
+    key.and(&due.as_millis().to_be_bytes())
+        .and(&event.to_bytes())
 }
 
 /// The first key of [`Tree::DeliveryDue`] that is due after `now`.
-pub(super) fn delivery_due_until(endpoint: &EndpointName, leased: bool, now: Timestamp) -> Vec<u8> {
-    let mut key = delivery_due_prefix(endpoint, leased);
-    key.extend_from_slice(&now.as_millis().saturating_add(1).to_be_bytes());
-    key
+pub(super) fn delivery_due_until(endpoint: &EndpointName, leased: bool, now: Timestamp) -> Key {
+    let after = now.as_millis().saturating_add(1);
+    delivery_due_prefix(endpoint, leased).and(&after.to_be_bytes())
 }
 
 /// Due time and event of an entry of [`Tree::DeliveryDue`].
@@ -351,14 +319,8 @@ pub(super) fn parse_endpoint(key: &[u8]) -> Option<EndpointName> {
     std::str::from_utf8(name).ok()?.parse().ok()
 }
 
-pub(super) fn line_prefix(
-    endpoint: &EndpointName,
-    merchant: &MerchantNo,
-    user: &UserId,
-) -> Vec<u8> {
-    let mut key = endpoint_prefix(endpoint);
-    key.extend_from_slice(&user_prefix(merchant, user));
-    key
+pub(super) fn line_prefix(endpoint: &EndpointName, merchant: &MerchantNo, user: &UserId) -> Key {
+    endpoint_prefix(endpoint).and(&user_prefix(merchant, user))
 }
 
 pub(super) fn line(
@@ -366,32 +328,19 @@ pub(super) fn line(
     merchant: &MerchantNo,
     user: &UserId,
     sequence: u64,
-) -> Vec<u8> {
-    let mut key = line_prefix(endpoint, merchant, user);
-    key.extend_from_slice(&sequence.to_be_bytes());
-    key
+) -> Key {
+    line_prefix(endpoint, merchant, user).and(&sequence.to_be_bytes())
 }
 
-pub(super) fn attempt_prefix(event: EventId, endpoint: &EndpointName) -> Vec<u8> {
-    let mut key = delivery(event, endpoint);
-    key.push(0);
-    key
+pub(super) fn attempt_prefix(event: EventId, endpoint: &EndpointName) -> Key {
+    delivery(event, endpoint).and(&[0])
 }
 
-pub(super) fn attempt(event: EventId, endpoint: &EndpointName, number: u32) -> Vec<u8> {
-    let mut key = attempt_prefix(event, endpoint);
-    key.extend_from_slice(&number.to_be_bytes());
-    key
+pub(super) fn attempt(event: EventId, endpoint: &EndpointName, number: u32) -> Key {
+    attempt_prefix(event, endpoint).and(&number.to_be_bytes())
 }
 
 /// The first key that does not begin with `prefix`.
-pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
+pub(super) fn end_of(prefix: &[u8]) -> Option<Key> {
+    Key::of([prefix]).end()
 }

@@ -47,7 +47,7 @@ fn record<R: Record>(
 
 /// Rows of a tree of records.
 fn as_is(entry: Result<(IVec, IVec), StoreError>) -> Result<Row, StoreError> {
-    entry.map(|(key, value)| (key.to_vec(), Some(value)))
+    entry.map(|(key, value)| (key, Some(value)))
 }
 
 /// Rows of an index whose keys end with an id.
@@ -57,7 +57,7 @@ fn by_id(
     move |entry| {
         let (key, _) = entry?;
         let id = keys::trailing_id(&key).ok_or_else(|| damaged(tree, &key, "no id in it"))?;
-        Ok((id.to_vec(), None))
+        Ok(((&id).into(), None))
     }
 }
 
@@ -136,7 +136,7 @@ fn events(
     match &scope.user {
         Some(user) => {
             let ids = events_of(engine, merchant, user, span)?;
-            let rows = ids.into_iter().map(|id| Ok((id.to_vec(), None)));
+            let rows = ids.into_iter().map(|id| Ok(((&id).into(), None)));
             fill(List::Events, page.limit, rows, take)
         }
         None => {
@@ -168,7 +168,7 @@ fn verifications(
         let keys = merchants
             .into_iter()
             .map(move |merchant| keys::user(&merchant, user));
-        keys.map(|key| Ok((key, None)))
+        keys.map(|key| Ok((key.into(), None)))
     };
     if let Some(user) = &scope.user {
         let merchants = merchants(engine, tree, scope.merchant.as_ref())?;
@@ -193,12 +193,12 @@ fn stuck(
     page: &PageOf,
 ) -> Result<Page<ListedVerification>, StoreError> {
     let last = after(List::Stuck, page)?;
-    let time = |at: crate::domain::Timestamp| at.as_millis().to_be_bytes().to_vec();
-    let start = scope.since.map_or_else(Vec::new, time);
+    let time = |at: crate::domain::Timestamp| IVec::from(&at.as_millis().to_be_bytes());
+    let start = scope.since.map_or_else(IVec::default, time);
     let until = scope.until.map(time);
-    let end = until.into_iter().chain(last.map(<[u8]>::to_vec)).min();
+    let end = until.into_iter().chain(last.map(IVec::from)).min();
     let rows = backwards(engine, Tree::Stuck, start, end)?;
-    let rows = rows.map(|entry| entry.map(|(key, _)| (key.to_vec(), None)));
+    let rows = rows.map(|entry| entry.map(|(key, _)| (key, None)));
     fill(List::Stuck, page.limit, rows, |place, _| {
         let key = place.get(8..).unwrap_or_default();
         listed(engine, key, None, scope, true)
@@ -241,12 +241,12 @@ fn forwards<'a>(
     after: Option<&[u8]>,
 ) -> Result<impl Iterator<Item = Result<(IVec, IVec), StoreError>> + use<'a>, StoreError> {
     let end = keys::end_of(prefix);
-    let is_over = matches!((&end, after), (Some(end), Some(after)) if after >= end.as_slice());
+    let is_over = matches!((&end, after), (Some(end), Some(after)) if *after >= **end);
     let start = match after.filter(|after| *after >= prefix) {
-        Some(after) => Bound::Excluded(after.to_vec()),
-        None => Bound::Included(prefix.to_vec()),
+        Some(after) => Bound::Excluded(after.into()),
+        None => Bound::Included(prefix.into()),
     };
-    let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+    let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.into()));
     let entries = if is_over {
         None
     } else {
@@ -273,7 +273,7 @@ fn users(
         let mut found = std::collections::BTreeSet::new();
         for tree in [Tree::Users, Tree::Verifications] {
             for entry in forwards(engine, tree, &own, last)?.take(enough) {
-                found.insert(entry?.0.to_vec());
+                found.insert(entry?.0);
             }
         }
         rows.extend(found.into_iter().map(|key| Ok((key, None))));

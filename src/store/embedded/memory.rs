@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sled::IVec;
 
-use super::gaps::Gaps;
 use super::keys::Tree;
+use super::stretches::Stretches;
 
 type Entries = BTreeMap<IVec, Option<IVec>>;
 
@@ -45,10 +45,10 @@ impl Layer {
         self.trees.get(usize::from(tree as u8))?.get(key)
     }
 
-    fn set(&mut self, tree: Tree, key: Vec<u8>, value: Option<IVec>) {
+    fn set(&mut self, tree: Tree, key: IVec, value: Option<IVec>) {
         self.hidden += usize::from(value.is_none());
         if let Some(entries) = self.trees.get_mut(usize::from(tree as u8)) {
-            self.entries += usize::from(entries.insert(IVec::from(key), value).is_none());
+            self.entries += usize::from(entries.insert(key, value).is_none());
         }
     }
 
@@ -82,11 +82,11 @@ type Range<'a> = btree_map::Range<'a, IVec, Option<IVec>>;
 /// One change on its way into the active layer.
 pub(super) enum Step {
     /// Sets a key.
-    Put(Tree, Vec<u8>, IVec),
+    Put(Tree, IVec, IVec),
     /// Hides a key that a layer beneath has.
-    Hide(Tree, Vec<u8>),
+    Hide(Tree, IVec),
     /// Takes a key away that nothing beneath has.
-    Forget(Tree, Vec<u8>),
+    Forget(Tree, IVec),
 }
 
 /// Both layers.
@@ -102,8 +102,8 @@ pub(super) struct Recent {
     pub(super) sequence: u64,
     /// The last sequence that sled has.
     pub(super) drained: u64,
-    /// Where nothing is, neither in the layers nor in sled.
-    gaps: Mutex<Gaps>,
+    /// What is known of the queues, in the layers and in sled.
+    queues: Mutex<Stretches>,
 }
 
 impl Recent {
@@ -123,22 +123,28 @@ impl Recent {
             self.sequence = sequence;
             self.active.sequence = sequence;
         }
-        let gaps = (self.gaps.get_mut()).unwrap_or_else(PoisonError::into_inner);
+        let queues = (self.queues.get_mut()).unwrap_or_else(PoisonError::into_inner);
         for step in steps {
             match step {
                 Step::Put(tree, key, value) => {
-                    gaps.fill(tree, &key);
+                    queues.note(tree, &key, true);
                     self.active.set(tree, key, Some(value));
                 }
-                Step::Hide(tree, key) => self.active.set(tree, key, None),
-                Step::Forget(tree, key) => self.active.forget(tree, &key),
+                Step::Hide(tree, key) => {
+                    queues.note(tree, &key, false);
+                    self.active.set(tree, key, None);
+                }
+                Step::Forget(tree, key) => {
+                    queues.note(tree, &key, false);
+                    self.active.forget(tree, &key);
+                }
             }
         }
     }
 
-    /// Where nothing is. Whoever may read has all the time that nobody fills any.
-    pub(super) fn gaps(&self) -> MutexGuard<'_, Gaps> {
-        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of the queues. Whoever may read has all the time that nothing changes.
+    pub(super) const fn queues(&self) -> &Mutex<Stretches> {
+        &self.queues
     }
 
     /// The change of a key in either layer.

@@ -18,8 +18,8 @@ pub(super) fn pause(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<Health, StoreError> {
-    let key = endpoint.as_str().as_bytes().to_vec();
-    let health: Health = txn.get(&key)?.unwrap_or_default();
+    let key = endpoint.as_str().as_bytes();
+    let health: Health = txn.get(key)?.unwrap_or_default();
     if health.paused.is_some() {
         return Ok(health);
     }
@@ -33,8 +33,8 @@ pub(super) fn resume(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<Health, StoreError> {
-    let key = endpoint.as_str().as_bytes().to_vec();
-    let health: Health = txn.get(&key)?.unwrap_or_default();
+    let key = endpoint.as_str().as_bytes();
+    let health: Health = txn.get(key)?.unwrap_or_default();
     let resumed = health.resumed();
     if resumed != health {
         txn.put(key, resumed)?;

@@ -21,13 +21,13 @@ pub(super) fn publish(
     let now = fanout::divide(txn, &event, routing)?;
     if let EventContent::Result(result) = &event.content {
         let key = keys::event_of_user(&result.merchant, &result.user, result.sequence);
-        txn.put_raw(Tree::EventsByUser, key, event.id.to_bytes().to_vec());
+        txn.put_raw(Tree::EventsByUser, key, &event.id.to_bytes());
     }
     for target in now {
         let delivery = fresh(&event, target.endpoint, target.ordered);
         enqueue_fresh(txn, delivery)?;
     }
-    txn.put(event.id.to_bytes().to_vec(), event)
+    txn.put(&event.id.to_bytes(), event)
 }
 
 /// A first delivery of an event, whenever it is made.
@@ -100,7 +100,7 @@ fn is_oldest(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError>
     let Some((first, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.pop() else {
         return Ok(true);
     };
-    let is_oldest = place < first;
+    let is_oldest = *place < *first;
     if is_oldest {
         make_way(txn, &delivery.endpoint, &first, &event)?;
     }
@@ -112,12 +112,11 @@ fn join(txn: &mut Txn<'_>, delivery: &Delivery, is_first: bool) -> Result<(), St
     let endpoint = &delivery.endpoint;
     if let Some((merchant, user)) = &delivery.line {
         let place = keys::line(endpoint, merchant, user, delivery.sequence);
-        let event = delivery.event.to_bytes().to_vec();
-        txn.put_raw(Tree::DeliveryLine, place, event);
+        txn.put_raw(Tree::DeliveryLine, place, &delivery.event.to_bytes());
     }
     if let Some(due) = delivery.due().filter(|_| is_first) {
         let place = keys::delivery_due(endpoint, false, due, delivery.event);
-        txn.put_raw(Tree::DeliveryDue, place.clone(), Vec::new());
+        txn.put_raw(Tree::DeliveryDue, &place, Vec::new());
         if is_awaited(txn, endpoint, &place)? {
             txn.ring(Lane::Deliver(endpoint.clone()));
         }

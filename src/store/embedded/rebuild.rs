@@ -336,7 +336,7 @@ fn load(trees: &[Blocks], changes: Vec<Change>) -> io::Result<()> {
         // Of the same key the last counts.
         let entries: BTreeMap<_, _> = entries.into_iter().collect();
         let changes = entries.iter();
-        let changes = changes.map(|(key, value)| (key.as_slice(), value.as_deref()));
+        let changes = changes.map(|(key, value)| (key.as_ref(), value.as_deref()));
         layout::of(trees, tree)?.write(changes)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ mod endpoint;
 mod event;
 mod fanout;
 mod job;
+mod names;
 mod numbers;
 mod verification;
 

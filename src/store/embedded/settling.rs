@@ -22,19 +22,40 @@ use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, StoreErr
 /// failed once or more since it last answered. Any beyond this come by their own schedule.
 const SET_ASIDE: usize = 10_000;
 
+/// What a claim is known by.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    event: EventId,
+    endpoint: EndpointName,
+    attempts: u32,
+    /// Its event is a result, and not news of the relay itself.
+    is_result: bool,
+}
+
+impl Claimed {
+    pub(super) fn of(claim: &DeliveryClaim) -> Self {
+        let delivery = &claim.delivery;
+        Self {
+            event: delivery.event,
+            endpoint: delivery.endpoint.clone(),
+            attempts: delivery.attempts,
+            is_result: claim.event.merchant_of_result().is_some(),
+        }
+    }
+}
+
 /// The delivery, if the claim still holds it.
-fn held(txn: &Txn<'_>, claim: &DeliveryClaim) -> Result<Option<Delivery>, StoreError> {
-    let claimed = &claim.delivery;
-    let stored: Option<Delivery> = txn.get(&keys::delivery(claimed.event, &claimed.endpoint))?;
+fn held(txn: &Txn<'_>, claim: &Claimed) -> Result<Option<Delivery>, StoreError> {
+    let stored: Option<Delivery> = txn.get(&keys::delivery(claim.event, &claim.endpoint))?;
     Ok(stored.filter(|stored| {
-        stored.attempts == claimed.attempts
+        stored.attempts == claim.attempts
             && matches!(stored.state, DeliveryState::Delivering { .. })
     }))
 }
 
 pub(super) fn record(
     txn: &mut Txn<'_>,
-    claim: &DeliveryClaim,
+    claim: &Claimed,
     report: &AttemptReport,
 ) -> Result<Option<AttemptRecorded>, StoreError> {
     let Some(before) = held(txn, claim)? else {
@@ -53,10 +74,7 @@ pub(super) fn record(
         txn.require_sync();
     }
     let asked_until = report.outcome.asked_until(report.now);
-    let change = observe_health(txn, &before.endpoint, report)?;
-    let health: Health = txn
-        .get(before.endpoint.as_str().as_bytes())?
-        .unwrap_or_default();
+    let (health, change) = observe_health(txn, &before.endpoint, report)?;
     let after = before.clone().settled(
         &report.outcome,
         report.now,
@@ -97,22 +115,22 @@ fn observe_health(
     txn: &mut Txn<'_>,
     endpoint: &EndpointName,
     report: &AttemptReport,
-) -> Result<HealthChange, StoreError> {
-    let key = endpoint.as_str().as_bytes().to_vec();
-    let before: Health = txn.get(&key)?.unwrap_or_default();
+) -> Result<(Health, HealthChange), StoreError> {
+    let key = endpoint.as_str().as_bytes();
+    let before: Health = txn.get(key)?.unwrap_or_default();
     let outcome = &report.outcome;
     let (after, change) = before.observe(outcome, report.now);
     if after != before {
         txn.require_sync();
         txn.put(key, after)?;
     }
-    Ok(change)
+    Ok((after, change))
 }
 
 /// An attempt has at most one thing to tell of; its endpoint's going down comes before its own abandonment.
 fn tell(
     txn: &mut Txn<'_>,
-    claim: &DeliveryClaim,
+    claim: &Claimed,
     report: &AttemptReport,
     after: &Delivery,
     change: HealthChange,
@@ -127,7 +145,7 @@ fn tell(
         publishing::publish_news(txn, report.fresh, report.now, news, &report.routing)?;
     }
     if let DeliveryState::Abandoned { reason, .. } = after.state
-        && claim.event.merchant_of_result().is_some()
+        && claim.is_result
     {
         // News of the relay itself make no further news when they are not heard.
         let news = OperationalEvent::DeliveryAbandoned {
@@ -168,7 +186,7 @@ pub(super) fn set_aside(
 
 pub(super) fn release(
     txn: &mut Txn<'_>,
-    claim: &DeliveryClaim,
+    claim: &Claimed,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let Some(before) = held(txn, claim)? else {

@@ -172,7 +172,7 @@ fn event(txn: &mut Txn<'_>, key: &[u8], before: Timestamp) -> Result<Bygone, Sto
         let index = keys::event_of_user(&result.merchant, &result.user, result.sequence);
         txn.delete(Tree::EventsByUser, index);
     }
-    txn.delete(Tree::Events, key.to_vec());
+    txn.delete(Tree::Events, key);
     gone.events += 1;
     Ok(gone)
 }
@@ -213,13 +213,12 @@ fn callback(txn: &mut Txn<'_>, key: &[u8], before: Timestamp) -> Result<Bygone, 
             keys::callback_of_user(merchant, user, callback.id),
         ),
         None => {
-            let mut index = keys::unrecognized_prefix(merchant, callback.token);
-            index.extend_from_slice(key);
-            (Tree::Unrecognized, index)
+            let index = keys::unrecognized_prefix(merchant, callback.token);
+            (Tree::Unrecognized, index.and(key))
         }
     };
     txn.delete(tree, index);
-    txn.delete(Tree::Callbacks, key.to_vec());
+    txn.delete(Tree::Callbacks, key);
     Ok(Bygone {
         callbacks: 1,
         ..Bygone::default()
@@ -233,7 +232,7 @@ fn query(txn: &mut Txn<'_>, key: &[u8], before: Timestamp) -> Result<Bygone, Sto
         return Ok(Bygone::default());
     }
     orders::forget(txn, user, before)?;
-    txn.delete(Tree::Queries, key.to_vec());
+    txn.delete(Tree::Queries, key);
     Ok(Bygone {
         queries: 1,
         ..Bygone::default()
@@ -251,7 +250,7 @@ fn job(txn: &mut Txn<'_>, key: &[u8], before: Timestamp) -> Result<Bygone, Store
     if ended.is_none_or(|at| at >= before) {
         return Ok(Bygone::default());
     }
-    txn.delete(Tree::Jobs, key.to_vec());
+    txn.delete(Tree::Jobs, key);
     Ok(Bygone {
         jobs: 1,
         ..Bygone::default()

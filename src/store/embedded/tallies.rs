@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use sled::IVec;
+
 use super::codec::{self, damaged};
 use super::engine::Engine;
 use super::fanout;
-use super::keys::{self, Standing, Tree};
+use super::keys::{self, Key, Standing, Tree};
 use super::txn::Txn;
 use crate::domain::{Delivery, EndpointName, MerchantNo, UserId, Verification, VerifyPhase};
 use crate::store::{EndpointTally, StoreError, Tallies};
@@ -24,10 +26,8 @@ const STUCK: &[u8] = b"tally:stuck";
 /// What the counts of endpoints begin with; an endpoint and a standing follow as in [`Tree::Unsettled`].
 const ENDPOINTS: &[u8] = b"tally:endpoint:";
 
-fn of_endpoint(endpoint: &EndpointName, standing: Standing) -> Vec<u8> {
-    let mut key = ENDPOINTS.to_vec();
-    key.extend_from_slice(&keys::unsettled_prefix(endpoint, standing));
-    key
+fn of_endpoint(endpoint: &EndpointName, standing: Standing) -> Key {
+    Key::of([ENDPOINTS, &keys::unsettled_prefix(endpoint, standing)])
 }
 
 fn number(key: &[u8], bytes: &[u8]) -> Result<u64, StoreError> {
@@ -37,11 +37,11 @@ fn number(key: &[u8], bytes: &[u8]) -> Result<u64, StoreError> {
 }
 
 /// Adds one, or takes one away. A count of nothing is not kept.
-fn change(txn: &mut Txn<'_>, key: Vec<u8>, more: bool) -> Result<(), StoreError> {
-    let stored = txn.get_raw(Tree::Meta, &key)?;
-    let before = stored.map_or(Ok(0), |bytes| number(&key, &bytes))?;
+fn change(txn: &mut Txn<'_>, key: &[u8], more: bool) -> Result<(), StoreError> {
+    let stored = txn.get_raw(Tree::Meta, key)?;
+    let before = stored.map_or(Ok(0), |bytes| number(key, &bytes))?;
     if before == 0 {
-        txn.put_raw(Tree::Meta, KEPT.to_vec(), Vec::new());
+        txn.put_raw(Tree::Meta, KEPT, Vec::new());
     }
     let after = if more {
         before.saturating_add(1)
@@ -51,7 +51,7 @@ fn change(txn: &mut Txn<'_>, key: Vec<u8>, more: bool) -> Result<(), StoreError>
     if after == 0 {
         txn.delete(Tree::Meta, key);
     } else {
-        txn.put_raw(Tree::Meta, key, after.to_be_bytes().to_vec());
+        txn.put_raw(Tree::Meta, key, &after.to_be_bytes());
     }
     Ok(())
 }
@@ -87,12 +87,12 @@ fn stand(
     let (endpoint, event) = (&delivery.endpoint, delivery.event);
     if let Some(was) = was {
         txn.delete(Tree::Unsettled, keys::unsettled(endpoint, was, event));
-        change(txn, of_endpoint(endpoint, was), false)?;
+        change(txn, &of_endpoint(endpoint, was), false)?;
     }
     if let Some(is) = is {
         let place = keys::unsettled(endpoint, is, event);
         txn.put_raw(Tree::Unsettled, place, Vec::new());
-        change(txn, of_endpoint(endpoint, is), true)?;
+        change(txn, &of_endpoint(endpoint, is), true)?;
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(super) fn verification_moved(
     after: Option<&Verification>,
 ) -> Result<(), StoreError> {
     if before.is_some() != after.is_some() {
-        change(txn, VERIFICATIONS.to_vec(), after.is_some())?;
+        change(txn, VERIFICATIONS, after.is_some())?;
     }
     let was = before.and_then(|running| keys::stuck(merchant, user, running));
     let is = after.and_then(|running| keys::stuck(merchant, user, running));
@@ -115,11 +115,11 @@ pub(super) fn verification_moved(
     }
     if let Some(place) = was {
         txn.delete(Tree::Stuck, place);
-        change(txn, STUCK.to_vec(), false)?;
+        change(txn, STUCK, false)?;
     }
     if let Some(place) = is {
         txn.put_raw(Tree::Stuck, place, Vec::new());
-        change(txn, STUCK.to_vec(), true)?;
+        change(txn, STUCK, true)?;
     }
     Ok(())
 }
@@ -128,9 +128,9 @@ pub(super) fn verification_moved(
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Recount {
     /// Entries of the index trees.
-    pub(super) places: Vec<(Tree, Vec<u8>)>,
+    pub(super) places: Vec<(Tree, Key)>,
     /// Counts by their key in [`Tree::Meta`].
-    pub(super) counts: BTreeMap<Vec<u8>, u64>,
+    pub(super) counts: BTreeMap<IVec, u64>,
 }
 
 impl Recount {
@@ -139,13 +139,13 @@ impl Recount {
         for entry in engine.prefix(Tree::Verifications, &[])? {
             let (key, bytes) = entry?;
             let running: Verification = codec::decode(&key, &bytes)?;
-            found.count(VERIFICATIONS.to_vec());
+            found.count(VERIFICATIONS);
             if matches!(running.phase, VerifyPhase::Stuck { .. }) {
                 let (merchant, user) = keys::parse_user(&key)
                     .ok_or_else(|| damaged(Tree::Verifications, &key, "no merchant and user"))?;
                 let place = keys::stuck(&merchant, &user, &running);
                 found.places.extend(place.map(|key| (Tree::Stuck, key)));
-                found.count(STUCK.to_vec());
+                found.count(STUCK);
             }
         }
         for entry in engine.prefix(Tree::Deliveries, &[])? {
@@ -160,8 +160,8 @@ impl Recount {
         Ok(found)
     }
 
-    fn count(&mut self, key: Vec<u8>) {
-        *self.counts.entry(key).or_default() += 1;
+    fn count(&mut self, key: impl Into<IVec>) {
+        *self.counts.entry(key.into()).or_default() += 1;
     }
 }
 
@@ -171,14 +171,14 @@ pub(super) fn are_kept(engine: &Engine) -> Result<bool, StoreError> {
 }
 
 /// The counts as they are stored.
-pub(super) fn stored(engine: &Engine) -> Result<BTreeMap<Vec<u8>, u64>, StoreError> {
+pub(super) fn stored(engine: &Engine) -> Result<BTreeMap<IVec, u64>, StoreError> {
     let mut found = BTreeMap::new();
     let exact = [VERIFICATIONS, STUCK];
     for prefix in exact.into_iter().chain([ENDPOINTS]) {
         for entry in engine.prefix(Tree::Meta, prefix)? {
             let (key, bytes) = entry?;
             let count = number(&key, &bytes)?;
-            found.insert(key.to_vec(), count);
+            found.insert(key, count);
         }
     }
     Ok(found)
@@ -201,9 +201,9 @@ pub(super) fn build(txn: &mut Txn<'_>, engine: &Engine) -> Result<(), StoreError
         txn.put_raw(tree, key, Vec::new());
     }
     for (key, count) in found.counts {
-        txn.put_raw(Tree::Meta, key, count.to_be_bytes().to_vec());
+        txn.put_raw(Tree::Meta, key, &count.to_be_bytes());
     }
-    txn.put_raw(Tree::Meta, KEPT.to_vec(), Vec::new());
+    txn.put_raw(Tree::Meta, KEPT, Vec::new());
     Ok(())
 }
 
@@ -214,7 +214,7 @@ pub(super) fn read(engine: &Engine) -> Result<Tallies, StoreError> {
     // First: what is made meanwhile is counted twice, and not missed.
     let to_come = fanout::to_come(engine)?;
     for (key, count) in stored(engine)? {
-        match key.as_slice() {
+        match key.as_ref() {
             VERIFICATIONS => tallies.verifications = count,
             STUCK => tallies.stuck = count,
             other => {
@@ -223,9 +223,9 @@ pub(super) fn read(engine: &Engine) -> Result<Tallies, StoreError> {
                     .ok_or_else(|| damaged(Tree::Meta, other, "no endpoint"))?;
                 let of = endpoints.entry(endpoint.clone()).or_default();
                 let prefix = |standing| keys::unsettled_prefix(&endpoint, standing);
-                if place == prefix(Standing::Pending) {
+                if *place == *prefix(Standing::Pending) {
                     of.pending = count;
-                } else if place == prefix(Standing::GivenUp) {
+                } else if *place == *prefix(Standing::GivenUp) {
                     of.given_up = count;
                 } else {
                     of.discarded = count;

@@ -12,12 +12,13 @@ use super::keys::{self, Tree};
 use crate::store::{Lane, StoreError};
 
 /// A key and its value.
-pub(super) type Pair = (Vec<u8>, Vec<u8>);
-
-type Entry = (Vec<u8>, Option<Vec<u8>>);
+pub(super) type Pair = (IVec, IVec);
 
 /// What a key held in the overlay before: nothing, or a change (a value, or its deletion).
-type Before = Option<Option<Vec<u8>>>;
+type Before = Option<Option<IVec>>;
+
+/// What a group changes in a tree, as far as it goes.
+pub(super) type Overlay = BTreeMap<IVec, Option<IVec>>;
 
 /// The free room on disk, as far as this group needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +40,9 @@ impl Room {
 /// A group's transaction.
 pub(super) struct Txn<'a> {
     engine: &'a Engine,
-    overlay: BTreeMap<Tree, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    overlay: BTreeMap<Tree, Overlay>,
     /// What the current use case overwrote, to take it back if it fails.
-    undo: Vec<(Tree, Vec<u8>, Before)>,
+    undo: Vec<(Tree, IVec, Before)>,
     rings: Vec<Lane>,
     room: Room,
     /// Somebody is told, on the strength of this group, what must survive a power cut.
@@ -127,23 +128,28 @@ impl<'a> Txn<'a> {
     }
 
     /// Stores a record.
-    pub(super) fn put<R: Record>(&mut self, key: Vec<u8>, record: R) -> Result<(), StoreError> {
+    pub(super) fn put<R: Record>(
+        &mut self,
+        key: impl Into<IVec>,
+        record: R,
+    ) -> Result<(), StoreError> {
+        let key = key.into();
         let bytes = codec::encode(&key, record)?;
         self.put_raw(R::TREE, key, bytes);
         Ok(())
     }
 
     /// Stores raw bytes: index entries.
-    pub(super) fn put_raw(&mut self, tree: Tree, key: Vec<u8>, value: Vec<u8>) {
-        self.change(tree, key, Some(value));
+    pub(super) fn put_raw(&mut self, tree: Tree, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.change(tree, key.into(), Some(value.into()));
     }
 
     /// Deletes an entry.
-    pub(super) fn delete(&mut self, tree: Tree, key: Vec<u8>) {
-        self.change(tree, key, None);
+    pub(super) fn delete(&mut self, tree: Tree, key: impl Into<IVec>) {
+        self.change(tree, key.into(), None);
     }
 
-    fn change(&mut self, tree: Tree, key: Vec<u8>, value: Option<Vec<u8>>) {
+    fn change(&mut self, tree: Tree, key: IVec, value: Option<IVec>) {
         let before = self
             .overlay
             .entry(tree)
@@ -153,12 +159,12 @@ impl<'a> Txn<'a> {
     }
 
     /// The bytes of a key.
-    pub(super) fn get_raw(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get_raw(&self, tree: Tree, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         let change = self.overlay.get(&tree).and_then(|entries| entries.get(key));
         if let Some(change) = change {
             return Ok(change.clone());
         }
-        Ok(self.engine.get(tree, key)?.map(|bytes| bytes.to_vec()))
+        self.engine.get(tree, key)
     }
 
     /// The first `limit` entries whose key begins with `prefix`.
@@ -179,10 +185,13 @@ impl<'a> Txn<'a> {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        let end = keys::end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        let start = Bound::Included(from.to_vec());
-        let stored = self.engine.range(tree, start.clone(), end.clone())?;
-        let changed = self.changes(tree).range::<Vec<u8>, _>((start, end));
+        let end = keys::end_of(prefix);
+        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let start = Bound::Included(from);
+        let stored = self
+            .engine
+            .range(tree, start.map(IVec::from), end.map(IVec::from))?;
+        let changed = self.changes(tree).range::<[u8], _>((start, end));
         merged(stored, changed, limit, std::cmp::Ordering::Less)
     }
 
@@ -194,18 +203,17 @@ impl<'a> Txn<'a> {
         end: &[u8],
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        let (start, end) = (
-            Bound::Included(prefix.to_vec()),
-            Bound::Excluded(end.to_vec()),
-        );
-        let stored = self.engine.range(tree, start.clone(), end.clone())?.rev();
-        let changed = self.changes(tree).range::<Vec<u8>, _>((start, end)).rev();
-        merged(stored, changed, limit, std::cmp::Ordering::Greater)
+        let (start, end) = (Bound::Included(prefix), Bound::Excluded(end));
+        let stored = self
+            .engine
+            .range(tree, start.map(IVec::from), end.map(IVec::from))?;
+        let changed = self.changes(tree).range::<[u8], _>((start, end)).rev();
+        merged(stored.rev(), changed, limit, std::cmp::Ordering::Greater)
     }
 
     /// What the group changes in a tree, as far as it goes.
-    pub(super) fn changes(&self, tree: Tree) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        static NOTHING: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    pub(super) fn changes(&self, tree: Tree) -> &Overlay {
+        static NOTHING: Overlay = Overlay::new();
         self.overlay.get(&tree).unwrap_or(&NOTHING)
     }
 
@@ -219,7 +227,7 @@ impl<'a> Txn<'a> {
         let changes = self
             .overlay
             .into_iter()
-            .map(|(tree, entries)| (tree, entries.into_iter().collect::<Vec<Entry>>()))
+            .map(|(tree, entries)| (tree, entries.into_iter().collect::<Vec<_>>()))
             .filter(|(_, entries)| !entries.is_empty())
             .collect();
         (changes, self.rings)
@@ -229,7 +237,7 @@ impl<'a> Txn<'a> {
 /// Stored entries overlaid by changes, both in the same order of keys; `earlier` is how a key that comes first compares.
 fn merged<'c>(
     stored: impl Iterator<Item = Result<(IVec, IVec), StoreError>>,
-    changed: impl Iterator<Item = (&'c Vec<u8>, &'c Option<Vec<u8>>)>,
+    changed: impl Iterator<Item = (&'c IVec, &'c Option<IVec>)>,
     limit: usize,
     earlier: std::cmp::Ordering,
 ) -> Result<Vec<Pair>, StoreError> {
@@ -240,17 +248,14 @@ fn merged<'c>(
             (None, None) => break,
             (Some(Err(_)), _) | (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(Ok((key, _))), Some((change, _))) => {
-                key.as_ref().cmp(change.as_slice()) == earlier
-            }
+            (Some(Ok((key, _))), Some((change, _))) => key.cmp(change) == earlier,
         };
         if take_stored {
             if let Some(entry) = stored.next() {
-                let (key, value) = entry?;
-                found.push((key.to_vec(), value.to_vec()));
+                found.push(entry?);
             }
         } else if let Some((key, value)) = changed.next() {
-            let same = |entry: &Result<(IVec, IVec), StoreError>| matches!(entry, Ok((stored, _)) if stored.as_ref() == key.as_slice());
+            let same = |entry: &Result<(IVec, IVec), StoreError>| matches!(entry, Ok((stored, _)) if stored == key);
             let _overwritten = stored.next_if(same);
             if let Some(value) = value {
                 found.push((key.clone(), value.clone()));

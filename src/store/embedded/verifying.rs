@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sled::IVec;
+
 use super::accepting::{forget, replace};
 use super::codec::damaged;
 use super::engine::Engine;
-use super::keys::{self, Tree};
+use super::keys::{self, Key, Tree};
 use super::orders;
 use super::publishing;
 use super::txn::Txn;
@@ -20,7 +22,7 @@ use crate::store::{
 };
 
 /// A lane's places in the order of claiming: run-out leases, then class by class.
-fn places(merchant: &MerchantNo, lane: VerifyLane) -> Vec<Vec<u8>> {
+fn places(merchant: &MerchantNo, lane: VerifyLane) -> Vec<Key> {
     let mut prefixes = vec![keys::verify_leased_prefix(merchant, lane)];
     let classes = keys::classes(lane).iter();
     prefixes.extend(classes.map(|class| keys::verify_class_prefix(merchant, lane, *class)));
@@ -46,7 +48,7 @@ pub(super) fn next_rung(
     first_due(engine, rung.map(place).to_vec())
 }
 
-fn first_due(engine: &Engine, places: Vec<Vec<u8>>) -> Result<Option<Timestamp>, StoreError> {
+fn first_due(engine: &Engine, places: Vec<Key>) -> Result<Option<Timestamp>, StoreError> {
     let mut earliest: Option<Timestamp> = None;
     for prefix in places {
         if let Some(entry) = engine.prefix(Tree::VerifyDue, &prefix)?.next() {
@@ -115,15 +117,14 @@ pub(super) fn claim(
 fn postpone_damaged(
     txn: &mut Txn<'_>,
     prefix: &[u8],
-    key: Vec<u8>,
+    key: IVec,
     now: Timestamp,
     error: &StoreError,
 ) {
     tracing::error!(%error, "a verification is left alone for an hour because its record is damaged; run verify-store");
     if let Some(user) = key.get(prefix.len() + 8..) {
-        let mut later = prefix.to_vec();
-        later.extend_from_slice(&now.plus(DAMAGED_AGAIN).as_millis().to_be_bytes());
-        later.extend_from_slice(user);
+        let due = now.plus(DAMAGED_AGAIN).as_millis().to_be_bytes();
+        let later = Key::of([prefix, &due, user]);
         txn.put_raw(Tree::VerifyDue, later, Vec::new());
     }
     txn.delete(Tree::VerifyDue, key);
@@ -256,11 +257,10 @@ fn first_callback(
     told: Option<Timestamp>,
 ) -> Result<Option<CallbackId>, StoreError> {
     let prefix = keys::user_prefix(merchant, user);
-    let mut start = prefix.clone();
     let after = told.map_or(Timestamp::from_millis(0), |told| {
         told.plus(Duration::from_millis(1))
     });
-    start.extend(CallbackId::new(after, 0).to_bytes());
+    let start = keys::callbacks_from(merchant, user, after);
     let first = txn.first_from(Tree::CallbacksByUser, &start, &prefix, 1)?;
     let id = first.first().and_then(|(key, _)| keys::trailing_id(key));
     Ok(id.map(CallbackId::from_bytes))
@@ -298,18 +298,17 @@ pub(super) fn hasten(
     let mut seen = 0;
     for class in keys::classes(lane) {
         let prefix = keys::verify_class_prefix(merchant, lane, *class);
-        if keys::end_of(&prefix).is_some_and(|end| start >= end.as_slice()) {
+        if keys::end_of(&prefix).is_some_and(|end| *start >= *end) {
             continue;
         }
-        let first = prefix.as_slice().max(start);
-        for (mut key, _) in txn.first_from(Tree::VerifyDue, first, &prefix, limit - seen)? {
+        let first: &[u8] = start.max(&prefix);
+        for (key, _) in txn.first_from(Tree::VerifyDue, first, &prefix, limit - seen)? {
             seen += 1;
             if let Some((_, user)) = keys::parse_verify_due(&prefix, &key) {
                 hastened.moved += usize::from(hasten_one(txn, merchant, &user, back)?);
             }
             // The least key after this one.
-            key.push(0);
-            hastened.next = Some(HastenFrom(key));
+            hastened.next = Some(HastenFrom([&*key, &[0]].concat()));
         }
         if seen == limit {
             return Ok(hastened);

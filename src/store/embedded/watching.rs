@@ -181,6 +181,6 @@ fn time(bytes: &[u8]) -> Result<Timestamp, StoreError> {
 }
 
 pub(super) fn beat(txn: &mut Txn<'_>, now: Timestamp) {
-    let noted = now.as_millis().to_be_bytes().to_vec();
-    txn.put_raw(Tree::Meta, ALIVE.to_vec(), noted);
+    let noted = &now.as_millis().to_be_bytes();
+    txn.put_raw(Tree::Meta, ALIVE, noted);
 }

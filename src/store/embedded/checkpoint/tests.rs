@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use sled::IVec;
+
 use super::*;
 use crate::domain::Timestamp;
 use crate::store::embedded::images::Images;
@@ -19,7 +21,7 @@ fn with_something_loose(directory: &Path) -> (Arc<Engine>, Journal) {
     let mut opened = opened.unwrap();
     let loose = vec![(
         Tree::Callbacks,
-        vec![(b"key".to_vec(), Some(b"value".to_vec()))],
+        vec![(b"key".into(), Some(b"value".into()))],
     )];
     assert_eq!(opened.journal.append_loose(&loose).unwrap(), None);
     opened.engine.apply_loose(loose).unwrap();
@@ -52,7 +54,7 @@ fn an_image_ends_with_the_last_group_of_which_it_read_anything() {
         Ok(())
     })
     .unwrap();
-    let change = (Tree::Callbacks, b"key".to_vec(), Some(b"value".to_vec()));
+    let change = (Tree::Callbacks, b"key".into(), Some(b"value".into()));
     assert!(!found.is_empty() && found.iter().all(|one| *one == change));
 }
 
@@ -79,7 +81,7 @@ fn an_image_that_waits_can_be_stopped() {
 fn whoever_waits_to_put_all_into_sled_can_be_stopped() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, _journal) = with_something_loose(directory.path());
-    let group = |key: &[u8]| vec![(Tree::Callbacks, vec![(key.to_vec(), Some(Vec::new()))])];
+    let group = |key: &[u8]| vec![(Tree::Callbacks, vec![(key.into(), Some(IVec::default()))])];
     engine
         .apply(group(b"synced"), engine.sequence() + 1)
         .unwrap();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 
 use proptest::prelude::*;
 
@@ -43,14 +44,20 @@ impl Engine {
 fn changes(group: &[(u8, Option<u8>)]) -> Changes {
     // As from a transaction: each key once, in order.
     let group: BTreeMap<_, _> = group.iter().copied().collect();
-    let entries = group
-        .into_iter()
-        .map(|(key, value)| (vec![key], value.map(|value| vec![value])));
-    vec![(TREE, entries.collect())]
+    let entries = |has_values: bool| {
+        let value = move |value: u8| IVec::from(&[value][..usize::from(has_values)]);
+        let entries = group.iter();
+        entries
+            .map(move |(key, change)| (IVec::from(&[*key]), change.map(value)))
+            .collect()
+    };
+    vec![(TREE, entries(true)), (QUEUE, entries(false))]
 }
 
-/// A queue: of these more is kept in memory than of others.
-const TREE: Tree = Tree::DeliveryDue;
+const TREE: Tree = Tree::Callbacks;
+
+/// Of queues more is kept in memory than of others; their entries have no values.
+const QUEUE: Tree = Tree::DeliveryDue;
 
 type Model = BTreeMap<u8, u8>;
 
@@ -63,38 +70,52 @@ fn take_in(model: &mut Model, group: &[(u8, Option<u8>)]) {
     }
 }
 
-fn pairs(walk: impl Iterator<Item = Result<(IVec, IVec), StoreError>>) -> Vec<(u8, u8)> {
+type Pairs = Vec<(u8, Option<u8>)>;
+
+fn pairs(walk: impl Iterator<Item = Result<(IVec, IVec), StoreError>>) -> Pairs {
     walk.map(|entry| {
         let (key, value) = entry.unwrap();
-        (*key.first().unwrap(), *value.first().unwrap())
+        (*key.first().unwrap(), value.first().copied())
     })
     .collect()
 }
 
 fn check(engine: &Engine, model: &Model) {
-    let walk = |start, end| engine.range(TREE, start, end).unwrap();
+    check_tree(engine, TREE, |range| {
+        model.range(range).map(|(k, v)| (*k, Some(*v))).collect()
+    });
+    check_tree(engine, QUEUE, |range| {
+        model.range(range).map(|(k, _)| (*k, None)).collect()
+    });
+}
+
+fn check_tree(engine: &Engine, tree: Tree, there: impl Fn(Range<u8>) -> Pairs) {
+    let walk = |start: Bound<u8>, end: Bound<u8>| {
+        let bound = |bound: Bound<u8>| bound.map(|key| IVec::from(&[key]));
+        engine.range(tree, bound(start), bound(end)).unwrap()
+    };
     let everything = || walk(Bound::Unbounded, Bound::Unbounded);
-    let expected: Vec<_> = model.iter().map(|(key, value)| (*key, *value)).collect();
+    let expected = there(0..24);
     assert_eq!(pairs(everything()), expected);
     let mut backward = pairs(everything().rev());
     backward.reverse();
     assert_eq!(backward, expected);
-    let (from, to) = (Bound::Excluded(vec![5]), Bound::Included(vec![17]));
-    let within: Vec<_> = model.range(6..=17).map(|(k, v)| (*k, *v)).collect();
-    assert_eq!(pairs(walk(from, to)), within);
-    // From the front, as queues are looked at, and again from what was found there.
+    let (from, to) = (Bound::Excluded(5), Bound::Included(17));
+    assert_eq!(pairs(walk(from, to)), there(6..18));
+    // From either end, as queues are looked at, and again from what was found there.
     for (from, to) in [(0, 8), (3, 12), (8, 16), (8, 24), (16, 24)] {
-        let bounds = || (Bound::Included(vec![from]), Bound::Excluded(vec![to]));
-        let within: Vec<_> = model.range(from..to).map(|(k, v)| (*k, *v)).collect();
+        let (start, end) = (Bound::Included(from), Bound::Excluded(to));
         for _ in 0..2 {
-            let (start, end) = bounds();
-            assert_eq!(pairs(walk(start, end)), within);
+            assert_eq!(pairs(walk(start, end)), there(from..to));
+            let mut backward = pairs(walk(start, end).rev());
+            backward.reverse();
+            assert_eq!(backward, there(from..to));
         }
     }
     for key in 0..24 {
-        let found = engine.get(TREE, &[key]).unwrap();
-        let found = found.and_then(|value| value.first().copied());
-        assert_eq!(found, model.get(&key).copied());
+        let found = engine.get(tree, &[key]).unwrap();
+        let found = found.map(|value| (key, value.first().copied()));
+        assert_eq!(found, there(key..key + 1).pop());
     }
     // From both ends at once, each entry once.
     let mut walk = everything();
@@ -161,10 +182,10 @@ fn what_comes_and_goes_before_it_is_sealed_never_reaches_sled() {
         .apply(changes(&[(1, Some(1)), (2, Some(2))]), 1)
         .unwrap();
     engine.apply(changes(&[(1, None)]), 2).unwrap();
-    assert_eq!(engine.recent().active.entries, 1);
+    assert_eq!(engine.recent().active.entries, 2, "one of each tree");
     engine.sync().unwrap();
     // What is in sled is hidden until sled has been told.
     engine.apply(changes(&[(2, None)]), 3).unwrap();
-    assert_eq!(engine.recent().active.entries, 1);
+    assert_eq!(engine.recent().active.entries, 2);
     check(&engine, &Model::new());
 }

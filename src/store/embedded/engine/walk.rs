@@ -27,24 +27,24 @@ pub(super) fn is_empty(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
 pub(in crate::store::embedded) struct Walk<'a> {
     engine: &'a Engine,
     tree: Tree,
-    start: Bound<Vec<u8>>,
-    end: Bound<Vec<u8>>,
+    start: Bound<IVec>,
+    end: Bound<IVec>,
     ahead: std::vec::IntoIter<(IVec, IVec)>,
     behind: std::vec::IntoIter<(IVec, IVec)>,
     is_over: bool,
     chunk: usize,
 }
 
-fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    bound.as_ref().map(Vec::as_slice)
+fn borrowed(bound: &Bound<IVec>) -> Bound<&[u8]> {
+    bound.as_ref().map(AsRef::as_ref)
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
         engine: &'a Engine,
         tree: Tree,
-        start: Bound<Vec<u8>>,
-        end: Bound<Vec<u8>>,
+        start: Bound<IVec>,
+        end: Bound<IVec>,
     ) -> Self {
         Self {
             engine,
@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
         self.is_over = found.len() < self.chunk;
         self.chunk = (self.chunk * 4).min(CHUNK.1);
         if let Some((last, _)) = found.last() {
-            let last = Bound::Excluded(last.to_vec());
+            let last = Bound::Excluded(last.clone());
             if is_backward {
                 self.end = last;
             } else {

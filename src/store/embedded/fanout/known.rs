@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use sled::IVec;
+
 use super::hearers::Remembered;
 use super::lists::Lists;
 use super::turns::{Ahead, ToLookAt};
@@ -24,7 +26,7 @@ pub(in crate::store::embedded) struct Known {
     pub(super) to_look_at: Mutex<ToLookAt>,
     pub(super) ahead: Mutex<Ahead>,
     /// Parts that are left alone because a record is damaged.
-    pub(super) skipped: Mutex<BTreeSet<Vec<u8>>>,
+    pub(super) skipped: Mutex<BTreeSet<IVec>>,
     pub(super) lists: Mutex<Lists>,
     pub(super) hearers: Mutex<Remembered>,
     held: Mutex<Held>,

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
+use sled::IVec;
+
 use super::known::is_held;
 use super::{Rest, Target};
 use crate::domain::Route;
@@ -59,7 +61,7 @@ pub(in crate::store::embedded) fn id_of(record: &[u8]) -> ListId {
 pub(super) struct Used {
     pub(super) id: ListId,
     pub(super) list: List,
-    record: Vec<u8>,
+    record: IVec,
     /// The places of those that are not held, as of a state of the endpoints.
     up: Mutex<Option<(u64, Arc<[u32]>)>>,
 }
@@ -70,7 +72,7 @@ impl Used {
         Ok(Self::stored(id_of(&record), list, record))
     }
 
-    const fn stored(id: ListId, list: List, record: Vec<u8>) -> Self {
+    const fn stored(id: ListId, list: List, record: IVec) -> Self {
         let up = Mutex::new(None);
         Self {
             id,
@@ -120,7 +122,7 @@ impl Used {
             }
         };
         if !is_stored {
-            txn.put_raw(Tree::FanOutLists, self.id.to_vec(), self.record.clone());
+            txn.put_raw(Tree::FanOutLists, &self.id, self.record.clone());
         }
         Ok(())
     }
@@ -216,7 +218,7 @@ pub(in crate::store::embedded) fn forget_unused(txn: &mut Txn<'_>) -> Result<(),
         recent.collect::<HashSet<ListId>>()
     };
     for (id, _) in txn.first(Tree::FanOutLists, &[], RECENT + FORGOTTEN)? {
-        if !is_recent.contains(id.as_slice()) {
+        if !is_recent.contains(&*id) {
             txn.delete(Tree::FanOutLists, id);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sled::IVec;
+
 use super::known::is_held;
 use super::lists::{self, Used};
 use super::{PART, Part, Target};
@@ -13,7 +15,7 @@ use crate::store::embedded::txn::{Pair, Txn};
 
 /// A part that was read. Those in it have places: on their list, or in the order of their names here.
 pub(super) struct Open {
-    pub(super) key: Vec<u8>,
+    pub(super) key: IVec,
     who: Who,
 }
 

@@ -15,11 +15,14 @@ mod order;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use sled::IVec;
+
 use super::*;
 use crate::domain::{
     EventFilter, JobKind, JobOrder, ResultEvent, Routing, Source, Status, Timestamp, Verdict,
 };
 use crate::store::embedded::codec;
+use crate::store::embedded::keys::Key;
 use crate::store::embedded::{jobs, operating};
 
 fn at(secs: u64) -> Timestamp {
@@ -165,9 +168,9 @@ impl Scene {
     }
 
     /// Keys of what is left.
-    fn parts(&self) -> Vec<Vec<u8>> {
+    fn parts(&self) -> Vec<Key> {
         let entries = self.engine.prefix(Tree::FanOut, &[]).unwrap();
-        entries.map(|entry| entry.unwrap().0.to_vec()).collect()
+        entries.map(|entry| Key::of([&entry.unwrap().0])).collect()
     }
 }
 
@@ -196,7 +199,7 @@ fn who_is_up_has_a_delivery_at_once_and_the_others_soon_after_the_very_same() {
                 .is_some()
         );
     }
-    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    assert_eq!(scene.parts(), []);
     assert!(scene.engine.fan_out.is_any(), "nobody has looked yet");
     assert!(!scene.work());
     assert!(!scene.engine.fan_out.is_any());
@@ -208,7 +211,7 @@ fn few_targets_are_all_told_at_once_and_of_many_that_are_up_the_first() {
     let few = result("taro", 1, at(0));
     scene.publish(&few, &routing(0..DIRECT));
     assert_eq!(scene.told(&few), (0..32).collect::<Vec<_>>(), "held or not");
-    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    assert_eq!(scene.parts(), []);
     let many = result("hanako", 1, at(1));
     scene.publish(&many, &routing(0..100));
     assert_eq!(scene.told(&many), (10..42).collect::<Vec<_>>());

@@ -10,13 +10,15 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use sled::IVec;
+
 use super::open::Open;
 use super::{PART, Part, Target, deliver_one, first, missing, results_before};
 use crate::domain::{Event, EventId};
 use crate::store::StoreError;
 use crate::store::embedded::codec::damaged;
 use crate::store::embedded::engine::locked;
-use crate::store::embedded::keys::{self, Tree};
+use crate::store::embedded::keys::{self, Key, Tree};
 use crate::store::embedded::txn::{Pair, Txn};
 
 /// Parts that are looked at in a turn, at most.
@@ -63,9 +65,9 @@ impl Ahead {
 #[derive(Debug)]
 pub(super) struct ToLookAt {
     /// These: they were written.
-    written: BTreeSet<Vec<u8>>,
+    written: BTreeSet<IVec>,
     /// And all from this key on.
-    from: Option<Vec<u8>>,
+    from: Option<IVec>,
     /// And then all once more.
     again: bool,
 }
@@ -75,7 +77,7 @@ impl Default for ToLookAt {
     fn default() -> Self {
         Self {
             written: BTreeSet::new(),
-            from: Some(Vec::new()),
+            from: Some(IVec::default()),
             again: false,
         }
     }
@@ -91,7 +93,7 @@ impl ToLookAt {
         if !is_there {
             self.written.remove(key);
         } else if self.written.len() < REMEMBERED {
-            self.written.insert(key.to_vec());
+            self.written.insert(key.into());
         } else {
             self.all();
         }
@@ -102,15 +104,15 @@ impl ToLookAt {
         if self.from.is_some() {
             self.again = true;
         } else {
-            self.from = Some(Vec::new());
+            self.from = Some(IVec::default());
         }
     }
 
     /// Nobody is left in this part who is not held, or it is left alone.
     fn done(&mut self, key: &[u8]) {
-        let is_next = |from: &Vec<u8>| from.as_slice() <= key;
+        let is_next = |from: &IVec| **from <= *key;
         if !self.written.remove(key) && self.from.as_ref().is_some_and(is_next) {
-            self.from = Some([key, &[0]].concat());
+            self.from = Some(Key::of([key, &[0]]).into());
         }
     }
 
@@ -126,7 +128,7 @@ impl ToLookAt {
             if next.is_some() {
                 return Ok(next);
             }
-            self.from = self.again.then(Vec::new);
+            self.from = self.again.then(IVec::default);
             self.again = false;
         }
         Ok(None)
@@ -213,7 +215,7 @@ fn deliver(
     txn: &mut Txn<'_>,
     open: Open,
     places: Vec<u32>,
-    at: &mut Vec<u8>,
+    at: &mut IVec,
 ) -> Result<(), StoreError> {
     let event = open.event(txn)?;
     let (open, places, event) = match older(txn, &event, &open, &places)? {

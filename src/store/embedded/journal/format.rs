@@ -10,6 +10,8 @@
 
 use std::hash::{BuildHasher as _, Hasher as _};
 
+use sled::IVec;
+
 use crate::store::embedded::engine::{Change, Changes};
 use crate::store::embedded::keys::Tree;
 
@@ -202,7 +204,7 @@ pub(in crate::store::embedded) fn append(out: &mut Vec<u8>, changes: &Changes) {
 /// Bytes that a group's changes take in a payload.
 pub(in crate::store::embedded) fn size(changes: &Changes) -> usize {
     let entries = changes.iter().flat_map(|(_, entries)| entries);
-    let size = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| {
+    let size = |(key, value): &(IVec, Option<IVec>)| {
         6 + key.len() + value.as_ref().map_or(0, |value| 4 + value.len())
     };
     entries.map(size).sum()
@@ -219,10 +221,10 @@ pub(in crate::store::embedded) fn changes(payload: &[u8]) -> Result<Vec<Change>,
         let code = fields.u8()?;
         let tree = Tree::of_code(code).ok_or_else(|| format!("there is no tree {code}"))?;
         let is_put = fields.u8()?;
-        let key = fields.counted()?.to_vec();
+        let key = IVec::from(fields.counted()?);
         let value = match is_put {
             0 => None,
-            1 => Some(fields.counted()?.to_vec()),
+            1 => Some(IVec::from(fields.counted()?)),
             other => return Err(format!("there is no kind of change {other}")),
         };
         found.push((tree, key, value));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sled::IVec;
 
 use super::format::{self, HEADER};
 use super::reading::{self, JournalError};
@@ -28,8 +29,8 @@ fn journal(data: &Path, after: u64, settings: JournalSettings) -> Journal {
 }
 
 fn group(number: u8) -> Changes {
-    let put = (vec![number], Some(vec![number; 30]));
-    let delete = (vec![number.wrapping_sub(1)], None);
+    let put = (vec![number].into(), Some(vec![number; 30].into()));
+    let delete = (vec![number.wrapping_sub(1)].into(), None);
     vec![(Tree::Callbacks, vec![put, delete])]
 }
 
@@ -166,7 +167,7 @@ fn a_tail_that_a_newer_segment_takes_over_does_not_count() {
         0,
         None,
         &mut |sequence, payload| {
-            values.push((sequence, format::changes(payload).unwrap()[0].1.clone()));
+            values.push((sequence, format::changes(payload).unwrap()[0].1.to_vec()));
             Ok(())
         },
     );
@@ -199,7 +200,7 @@ proptest! {
         let mut writer = journal(data.path(), 0, SMALL);
         let mut model = BTreeMap::new();
         for (at, (entries, reopens)) in groups.iter().enumerate() {
-            let entries: Vec<_> = entries.iter().map(|(key, value)| (vec![*key], value.map(|v| vec![v; 40]))).collect();
+            let entries: Vec<_> = entries.iter().map(|(key, value)| (IVec::from(&[*key]), value.map(|v| IVec::from(vec![v; 40])))).collect();
             for (key, value) in &entries {
                 model.insert(key.clone(), value.clone());
             }
@@ -241,7 +242,10 @@ fn what_is_loose_survives_a_kill_and_goes_into_the_next_record() {
                     .unwrap()
                     .into_iter()
                     .filter(|(_, _, value)| value.is_some());
-                found.push((sequence, puts.map(|(_, key, _)| key).collect::<Vec<_>>()));
+                found.push((
+                    sequence,
+                    puts.map(|(_, key, _)| key.to_vec()).collect::<Vec<_>>(),
+                ));
                 Ok(())
             },
         )
@@ -264,7 +268,10 @@ fn much_that_is_loose_is_synced() {
     let data = tempfile::tempdir().unwrap();
     let mut journal = journal(data.path(), 0, JournalSettings::default());
     let synced = (0..=255).find_map(|number| {
-        let large = vec![(Tree::Events, vec![(vec![number], Some(vec![number; 300]))])];
+        let large = vec![(
+            Tree::Events,
+            vec![(vec![number].into(), Some(vec![number; 300].into()))],
+        )];
         journal.append_loose(&large).unwrap()
     });
     assert_eq!(synced, Some(1));
@@ -313,7 +320,10 @@ fn what_is_loose_is_settled_before_the_journal_goes_on_in_a_new_file() {
 fn a_loose_record_longer_than_a_segment_is_settled_where_it_is() {
     let data = tempfile::tempdir().unwrap();
     let mut journal = journal(data.path(), 0, SMALL);
-    let long = vec![(Tree::Events, vec![(vec![1], Some(vec![1; 1000]))])];
+    let long = vec![(
+        Tree::Events,
+        vec![(vec![1].into(), Some(vec![1; 1000].into()))],
+    )];
     journal.append_loose(&long).unwrap();
     let nothing = Changes::new();
     assert!(journal.must_settle_before(&group(2)) && !journal.must_settle_before(&nothing));
@@ -329,7 +339,10 @@ fn a_record_whose_checksum_lies_in_two_pages_does_not_grow() {
     for length in 4000..4060 {
         let data = tempfile::tempdir().unwrap();
         let mut journal = journal(data.path(), 0, JournalSettings::default());
-        let fill = vec![(Tree::Events, vec![(vec![1], Some(vec![1; length]))])];
+        let fill = vec![(
+            Tree::Events,
+            vec![(vec![1].into(), Some(vec![1; length].into()))],
+        )];
         journal.append(&fill).unwrap();
         journal.append_loose(&group(1)).unwrap();
         if journal.must_settle_before(&group(2)) {

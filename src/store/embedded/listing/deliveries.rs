@@ -94,9 +94,9 @@ impl<'a> Walk<'a> {
 
     fn all(&self) -> Result<super::walking::Source<'a>, StoreError> {
         let span = self.span();
-        let until = span.to.map(|to| to.to_vec());
-        let end = until.into_iter().chain(self.last.map(<[u8]>::to_vec)).min();
-        backwards(self.engine, Tree::Deliveries, span.from.to_vec(), end)
+        let until = span.to.map(|to| IVec::from(&to));
+        let end = until.into_iter().chain(self.last.map(IVec::from)).min();
+        backwards(self.engine, Tree::Deliveries, (&span.from).into(), end)
     }
 
     fn of_user(&self) -> Result<impl Iterator<Item = Result<Row, StoreError>>, StoreError> {
@@ -110,9 +110,9 @@ impl<'a> Walk<'a> {
         };
         let (engine, last) = (self.engine, self.last);
         let rows = ids.into_iter().flat_map(move |id| {
-            let end = keys::end_of(&id);
-            let end = end.into_iter().chain(last.map(<[u8]>::to_vec)).min();
-            let found = backwards(engine, Tree::Deliveries, id.to_vec(), end);
+            let end = keys::end_of(&id).map(IVec::from);
+            let end = end.into_iter().chain(last.map(IVec::from)).min();
+            let found = backwards(engine, Tree::Deliveries, (&id).into(), end);
             let (found, failed) = match found {
                 Ok(found) => (Some(found), None),
                 Err(error) => (None, Some(Err(error))),
@@ -148,7 +148,8 @@ impl<'a> Walk<'a> {
                     let (key, _) = entry?;
                     let id = keys::trailing_id(&key)
                         .ok_or_else(|| damaged(tree, &key, "no event id"))?;
-                    Ok((keys::delivery(EventId::from_bytes(id), &endpoint), None))
+                    let place = keys::delivery(EventId::from_bytes(id), &endpoint);
+                    Ok((place.into(), None))
                 });
                 sources.push(rows);
             }
@@ -168,15 +169,14 @@ impl<'a> Walk<'a> {
                 let (_, event) = keys::parse_delivery_due(&key)
                     .ok_or_else(|| damaged(tree, &key, "not a due time and an event"))?;
                 let place = keys::delivery(event, &endpoint);
-                if span.contains(&event.to_bytes())
-                    && self.last.is_none_or(|last| place.as_slice() < last)
-                {
+                if span.contains(&event.to_bytes()) && self.last.is_none_or(|last| &*place < last) {
                     found.push(place);
                 }
             }
         }
         found.sort_unstable_by(|one, other| other.cmp(one));
-        Ok(found.into_iter().map(|place| Ok((place, None))).collect())
+        let rows = found.into_iter().map(|place| Ok((place.into(), None)));
+        Ok(rows.collect())
     }
 }
 

@@ -9,7 +9,7 @@ use sled::IVec;
 use crate::domain::{EndpointName, MerchantNo, Timestamp};
 use crate::store::embedded::codec::damaged;
 use crate::store::embedded::engine::Engine;
-use crate::store::embedded::keys::{self, Tree};
+use crate::store::embedded::keys::{self, Key, Tree};
 use crate::store::{Cursor, Page, PageOf, Scope, StoreError};
 
 /// Records looked at for one page: some ten milliseconds' worth. A filter that seldom matches then gives a short page.
@@ -85,12 +85,12 @@ impl Span {
         tree: Tree,
         prefix: &[u8],
     ) -> Result<Source<'a>, StoreError> {
-        let start = [prefix, &self.from].concat();
+        let start = Key::of([prefix, &self.from]);
         let end = match self.to {
-            Some(to) => Some([prefix, &to].concat()),
+            Some(to) => Some(Key::of([prefix, &to])),
             None => keys::end_of(prefix),
         };
-        backwards(engine, tree, start, end)
+        backwards(engine, tree, start.into(), end.map(IVec::from))
     }
 }
 
@@ -103,8 +103,8 @@ pub(super) type Source<'a> = Box<dyn Iterator<Item = Entry> + 'a>;
 pub(super) fn backwards<'a>(
     engine: &'a Engine,
     tree: Tree,
-    start: Vec<u8>,
-    end: Option<Vec<u8>>,
+    start: IVec,
+    end: Option<IVec>,
 ) -> Result<Source<'a>, StoreError> {
     if end.as_ref().is_some_and(|end| *end <= start) {
         return Ok(Box::new(std::iter::empty()));
@@ -115,7 +115,7 @@ pub(super) fn backwards<'a>(
 }
 
 /// A row to look at: its place in the list, and its record if that was read on the way.
-pub(super) type Row = (Vec<u8>, Option<IVec>);
+pub(super) type Row = (IVec, Option<IVec>);
 
 /// Rows of several sources, each in falling order of place, as one.
 pub(super) fn merged<I: Iterator<Item = Result<Row, StoreError>>>(
@@ -123,14 +123,14 @@ pub(super) fn merged<I: Iterator<Item = Result<Row, StoreError>>>(
 ) -> impl Iterator<Item = Result<Row, StoreError>> {
     let mut sources: Vec<Peekable<I>> = sources.into_iter().map(Iterator::peekable).collect();
     std::iter::from_fn(move || {
-        let mut latest: Option<(usize, Vec<u8>)> = None;
+        let mut latest: Option<(usize, IVec)> = None;
         for (at, source) in sources.iter_mut().enumerate() {
             match source.peek() {
                 Some(Ok((place, _))) if latest.as_ref().is_none_or(|(_, known)| place > known) => {
                     latest = Some((at, place.clone()));
                 }
                 Some(Err(_)) => {
-                    latest = Some((at, Vec::new()));
+                    latest = Some((at, IVec::default()));
                     break;
                 }
                 Some(Ok(_)) | None => {}
@@ -149,7 +149,7 @@ pub(super) fn fill<T>(
     mut take: impl FnMut(&[u8], Option<IVec>) -> Result<Option<T>, StoreError>,
 ) -> Result<Page<T>, StoreError> {
     let mut page = Page::default();
-    let mut last: Option<Vec<u8>> = None;
+    let mut last: Option<IVec> = None;
     for (looked, row) in rows.enumerate() {
         if page.items.len() >= limit.max(1) || looked >= LOOKS {
             page.next = last.map(|place| {
@@ -183,7 +183,7 @@ pub(super) fn merchants(
         return Ok(vec![only.clone()]);
     }
     let mut found = Vec::new();
-    let mut from = Some(Vec::new());
+    let mut from = Some(IVec::default());
     while let Some(start) = from {
         let entries = engine.range(tree, Bound::Included(start), Bound::Unbounded)?;
         let Some(entry) = { entries }.next() else {
@@ -194,7 +194,7 @@ pub(super) fn merchants(
             .first_chunk::<10>()
             .and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse().ok());
         let merchant: MerchantNo = merchant.ok_or_else(|| damaged(tree, &key, "no merchant"))?;
-        from = keys::end_of(merchant.as_bytes());
+        from = keys::end_of(merchant.as_bytes()).map(IVec::from);
         found.push(merchant);
     }
     Ok(found)
@@ -212,7 +212,7 @@ pub(in crate::store::embedded) fn endpoints(
         let endpoint =
             keys::parse_endpoint(&key).ok_or_else(|| damaged(tree, &key, "no endpoint"))?;
         from = keys::end_of(&keys::endpoint_prefix(&endpoint))
-            .map_or(Bound::Unbounded, Bound::Included);
+            .map_or(Bound::Unbounded, |end| Bound::Included(end.into()));
         found.push(endpoint);
     }
     Ok(found)

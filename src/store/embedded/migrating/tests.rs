@@ -176,8 +176,8 @@ fn lived_in() -> (tempfile::TempDir, Records) {
     assert!(unpacked.unwrap().success());
     let mut opened = open(&place.path().join("data"), ONE).unwrap();
     for number in 0..40_u8 {
-        let put = vec![(vec![0xfe, number], Some(vec![number; 100]))];
-        let gone = vec![(vec![0xfe, number.wrapping_sub(3)], None)];
+        let put = vec![(vec![0xfe, number].into(), Some(vec![number; 100].into()))];
+        let gone = vec![(vec![0xfe, number.wrapping_sub(3)].into(), None)];
         let changes: Changes = vec![(Tree::Callbacks, put), (Tree::Callbacks, gone)];
         let sequence = opened.journal.append(&changes).unwrap();
         opened.engine.apply(changes, sequence).unwrap();
@@ -242,7 +242,10 @@ fn a_migrated_store_has_everything_turned_and_the_old_one_is_kept() {
     let mut again = open(&data, TWO).unwrap();
     assert_eq!(again.report.migrated, None);
     assert_eq!(again.report.rebuilt, None);
-    let changes: Changes = vec![(Tree::Callbacks, vec![(vec![0xff], Some(vec![1]))])];
+    let changes: Changes = vec![(
+        Tree::Callbacks,
+        vec![(vec![0xff].into(), Some(vec![1].into()))],
+    )];
     let sequence = again.journal.append(&changes).unwrap();
     again.engine.apply(changes, sequence).unwrap();
     let new = records(&again.engine);

@@ -4,16 +4,17 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{millis, parsed, sign_number, sign_of};
-use crate::domain::{Arrival, Callback, CallbackId, Timestamp};
+use super::names::Name;
+use super::numbers::{millis, sign_number, sign_of};
+use crate::domain::{Arrival, Callback, CallbackId, MerchantNo, Timestamp, UserId};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::keys::Tree;
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct CallbackV1 {
     id: [u8; 16],
-    merchant: String,
-    user: Option<String>,
+    merchant: Name<MerchantNo>,
+    user: Option<Name<UserId>>,
     claim: Option<String>,
     sign: u8,
     token: bool,
@@ -32,8 +33,8 @@ impl Record for Callback {
     fn into_stored(self) -> CallbackV1 {
         CallbackV1 {
             id: self.id.to_bytes(),
-            merchant: self.merchant.to_string(),
-            user: self.user.map(|user| user.to_string()),
+            merchant: Name::of(self.merchant),
+            user: self.user.map(Name::of),
             claim: self.claim,
             sign: sign_number(self.sign),
             token: self.token,
@@ -48,8 +49,8 @@ impl Record for Callback {
     fn from_stored(stored: CallbackV1) -> Result<Self, String> {
         Ok(Self {
             id: CallbackId::from_bytes(stored.id),
-            merchant: parsed(&stored.merchant)?,
-            user: stored.user.as_deref().map(parsed).transpose()?,
+            merchant: stored.merchant.read()?,
+            user: stored.user.map(Name::read).transpose()?,
             claim: stored.claim,
             sign: sign_of(stored.sign)?,
             token: stored.token,

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{class_number, class_of, millis, parsed, reason_number, reason_of, span};
-use crate::domain::{Attempt, Delivery, DeliveryState, EventId, Outcome, Timestamp};
+use super::names::Name;
+use super::numbers::{class_number, class_of, millis, reason_number, reason_of, span};
+use crate::domain::{
+    Attempt, Delivery, DeliveryState, EndpointName, EventId, MerchantNo, Outcome, Timestamp, UserId,
+};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::keys::Tree;
 
@@ -19,9 +22,9 @@ pub(crate) enum StateV1 {
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DeliveryV1 {
-    endpoint: String,
+    endpoint: Name<EndpointName>,
     event: [u8; 16],
-    line: Option<(String, String)>,
+    line: Option<(Name<MerchantNo>, Name<UserId>)>,
     sequence: u64,
     created: u64,
     since: u64,
@@ -50,11 +53,11 @@ impl Record for Delivery {
             },
         };
         DeliveryV1 {
-            endpoint: self.endpoint.to_string(),
+            endpoint: Name::of(self.endpoint),
             event: self.event.to_bytes(),
             line: self
                 .line
-                .map(|(merchant, user)| (merchant.to_string(), user.to_string())),
+                .map(|(merchant, user)| (Name::of(merchant), Name::of(user))),
             sequence: self.sequence,
             created: millis(self.created),
             since: millis(self.since),
@@ -69,7 +72,7 @@ impl Record for Delivery {
     fn from_stored(stored: DeliveryV1) -> Result<Self, String> {
         let line = stored
             .line
-            .map(|(merchant, user)| Ok::<_, String>((parsed(&merchant)?, parsed(&user)?)));
+            .map(|(merchant, user)| Ok::<_, String>((merchant.read()?, user.read()?)));
         let state = match stored.state {
             StateV1::Waiting { due } => DeliveryState::Waiting {
                 due: Timestamp::from_millis(due),
@@ -86,7 +89,7 @@ impl Record for Delivery {
             },
         };
         Ok(Self {
-            endpoint: parsed(&stored.endpoint)?,
+            endpoint: stored.endpoint.read()?,
             event: EventId::from_bytes(stored.event),
             line: line.transpose()?,
             sequence: stored.sequence,

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::Name;
 use super::numbers::{
-    class_number, class_of, millis, parsed, reason_number, reason_of, source_number, source_of,
+    class_number, class_of, millis, reason_number, reason_of, source_number, source_of,
 };
 use super::verification::VerdictV1;
 use crate::domain::{
-    CallbackId, Event, EventContent, EventId, OperationalEvent, ResultEvent, Timestamp,
+    CallbackId, EndpointName, Event, EventContent, EventId, MerchantNo, OperationalEvent,
+    ResultEvent, Timestamp, UserId,
 };
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::keys::Tree;
@@ -15,39 +17,39 @@ use crate::store::embedded::keys::Tree;
 #[derive(Serialize, Deserialize)]
 pub(crate) enum ContentV1 {
     Result {
-        merchant: String,
-        user: String,
+        merchant: Name<MerchantNo>,
+        user: Name<UserId>,
         verdict: VerdictV1,
         sequence: u64,
         source: u8,
     },
     DeliveryAbandoned {
-        endpoint: String,
+        endpoint: Name<EndpointName>,
         event: [u8; 16],
         attempts: u32,
         reason: u8,
         last_failure: Option<u8>,
     },
     VerificationStuck {
-        merchant: String,
-        user: String,
+        merchant: Name<MerchantNo>,
+        user: Name<UserId>,
         since: u64,
         tries: u32,
     },
     CallbackUnrecognized {
-        merchant: String,
+        merchant: Name<MerchantNo>,
         callback: [u8; 16],
     },
     EndpointDown {
-        endpoint: String,
+        endpoint: Name<EndpointName>,
         since: u64,
     },
     EndpointRecovered {
-        endpoint: String,
+        endpoint: Name<EndpointName>,
         since: u64,
     },
     Test {
-        endpoint: String,
+        endpoint: Name<EndpointName>,
     },
     ProviderDown {
         address: String,
@@ -75,7 +77,7 @@ fn store_news(news: OperationalEvent) -> ContentV1 {
             reason,
             last_failure,
         } => ContentV1::DeliveryAbandoned {
-            endpoint: endpoint.to_string(),
+            endpoint: Name::of(endpoint),
             event: event.to_bytes(),
             attempts,
             reason: reason_number(reason),
@@ -87,23 +89,23 @@ fn store_news(news: OperationalEvent) -> ContentV1 {
             since,
             tries,
         } => ContentV1::VerificationStuck {
-            merchant: merchant.to_string(),
-            user: user.to_string(),
+            merchant: Name::of(merchant),
+            user: Name::of(user),
             since: millis(since),
             tries,
         },
         OperationalEvent::CallbackUnrecognized { merchant, callback } => {
             ContentV1::CallbackUnrecognized {
-                merchant: merchant.to_string(),
+                merchant: Name::of(merchant),
                 callback: callback.to_bytes(),
             }
         }
         OperationalEvent::EndpointDown { endpoint, since } => ContentV1::EndpointDown {
-            endpoint: endpoint.to_string(),
+            endpoint: Name::of(endpoint),
             since: millis(since),
         },
         OperationalEvent::EndpointRecovered { endpoint, since } => ContentV1::EndpointRecovered {
-            endpoint: endpoint.to_string(),
+            endpoint: Name::of(endpoint),
             since: millis(since),
         },
         OperationalEvent::ProviderDown { address, since } => ContentV1::ProviderDown {
@@ -115,7 +117,7 @@ fn store_news(news: OperationalEvent) -> ContentV1 {
             since: millis(since),
         },
         OperationalEvent::Test { endpoint } => ContentV1::Test {
-            endpoint: endpoint.to_string(),
+            endpoint: Name::of(endpoint),
         },
     }
 }
@@ -128,8 +130,8 @@ impl Record for Event {
     fn into_stored(self) -> EventV1 {
         let content = match self.content {
             EventContent::Result(result) => ContentV1::Result {
-                merchant: result.merchant.to_string(),
-                user: result.user.to_string(),
+                merchant: Name::of(result.merchant),
+                user: Name::of(result.user),
                 verdict: VerdictV1::of(&result.verdict),
                 sequence: result.sequence,
                 source: source_number(result.source),
@@ -153,8 +155,8 @@ impl Record for Event {
                 sequence,
                 source,
             } => EventContent::Result(ResultEvent {
-                merchant: parsed(&merchant)?,
-                user: parsed(&user)?,
+                merchant: merchant.read()?,
+                user: user.read()?,
                 verdict: verdict.read()?,
                 sequence,
                 source: source_of(source)?,
@@ -166,7 +168,7 @@ impl Record for Event {
                 reason,
                 last_failure,
             } => news(OperationalEvent::DeliveryAbandoned {
-                endpoint: parsed(&endpoint)?,
+                endpoint: endpoint.read()?,
                 event: EventId::from_bytes(event),
                 attempts,
                 reason: reason_of(reason)?,
@@ -178,24 +180,24 @@ impl Record for Event {
                 since,
                 tries,
             } => news(OperationalEvent::VerificationStuck {
-                merchant: parsed(&merchant)?,
-                user: parsed(&user)?,
+                merchant: merchant.read()?,
+                user: user.read()?,
                 since: Timestamp::from_millis(since),
                 tries,
             }),
             ContentV1::CallbackUnrecognized { merchant, callback } => {
                 news(OperationalEvent::CallbackUnrecognized {
-                    merchant: parsed(&merchant)?,
+                    merchant: merchant.read()?,
                     callback: CallbackId::from_bytes(callback),
                 })
             }
             ContentV1::EndpointDown { endpoint, since } => news(OperationalEvent::EndpointDown {
-                endpoint: parsed(&endpoint)?,
+                endpoint: endpoint.read()?,
                 since: Timestamp::from_millis(since),
             }),
             ContentV1::EndpointRecovered { endpoint, since } => {
                 news(OperationalEvent::EndpointRecovered {
-                    endpoint: parsed(&endpoint)?,
+                    endpoint: endpoint.read()?,
                     since: Timestamp::from_millis(since),
                 })
             }
@@ -210,7 +212,7 @@ impl Record for Event {
                 })
             }
             ContentV1::Test { endpoint } => news(OperationalEvent::Test {
-                endpoint: parsed(&endpoint)?,
+                endpoint: endpoint.read()?,
             }),
         };
         Ok(Self {

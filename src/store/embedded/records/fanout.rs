@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::parsed;
+use super::names::Name;
+use crate::domain::EndpointName;
 use crate::store::embedded::codec::{Record, parse};
 use crate::store::embedded::fanout::lists::{List, ListId};
 use crate::store::embedded::fanout::{Part, Rest, Target};
@@ -10,7 +11,7 @@ use crate::store::embedded::keys::Tree;
 
 /// Endpoints, and whether a user's results go to each one after the other.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct TargetsV1(Vec<(String, bool)>);
+pub(crate) struct TargetsV1(Vec<(Name<EndpointName>, bool)>);
 
 #[derive(Serialize, Deserialize)]
 pub(crate) enum PartV2 {
@@ -25,13 +26,13 @@ pub(crate) enum PartV2 {
 impl TargetsV1 {
     fn of(targets: Vec<Target>) -> Self {
         let targets = targets.into_iter();
-        let stored = targets.map(|target| (target.endpoint.as_str().to_owned(), target.ordered));
+        let stored = targets.map(|target| (Name::of(target.endpoint), target.ordered));
         Self(stored.collect())
     }
 
     fn read(self) -> Result<Vec<Target>, String> {
-        let target = |(endpoint, ordered): (String, bool)| {
-            let endpoint = parsed(&endpoint)?;
+        let target = |(endpoint, ordered): (Name<EndpointName>, bool)| {
+            let endpoint = endpoint.read()?;
             Ok(Target { endpoint, ordered })
         };
         self.0.into_iter().map(target).collect()

@@ -26,7 +26,7 @@ fn survives<R: Record + Clone + PartialEq + Debug>(record: R) -> Result<(), Test
         codec::decode::<R>(b"key", cut).is_err(),
         "a cut record was read"
     );
-    let mut long = bytes;
+    let mut long = bytes.to_vec();
     long.push(0);
     prop_assert!(
         codec::decode::<R>(b"key", &long).is_err(),

@@ -66,7 +66,7 @@ fn what_is_made_ahead_is_counted_by_deliveries() {
     // One of each is left.
     scene.results(700, &all);
     scene.turns(now);
-    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    assert_eq!(scene.parts(), []);
 }
 
 /// It has been refused five times, and what it was refused is no longer wanted, or waits for long.
@@ -189,7 +189,7 @@ fn a_part_in_which_nobody_is_left_stops_nobody() {
     scene.run(|txn| txn.put(before, Part::Named(vec![])));
     while scene.work() {}
     assert_eq!(scene.told(&event).len(), 40);
-    assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+    assert_eq!(scene.parts(), []);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::{DeliveryPolicy, DeliveryState, Health, Jitter, JobKind, Outcome, Schedule};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::migrating::OURS;
+use crate::store::embedded::settling::Claimed;
 use crate::store::embedded::{
     EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, delivering, opening,
     settling, sweeping, tallies, verify_store,
@@ -14,12 +15,12 @@ use crate::store::{AttemptReport, Bygone};
 
 impl Scene {
     fn put<R: Record>(&self, key: &[u8], record: R) {
-        self.run(|txn| txn.put(key.to_vec(), record));
+        self.run(|txn| txn.put(key, record));
     }
 
     fn damage(&self, tree: Tree, key: &[u8]) {
         self.run(|txn| {
-            txn.put_raw(tree, key.to_vec(), b"\xffnonsense".to_vec());
+            txn.put_raw(tree, key, b"\xffnonsense");
             Ok(())
         });
     }
@@ -66,7 +67,7 @@ fn a_success_is_synced_if_a_newer_result_is_on_its_way() {
             &routing(many),
         );
         let mut txn = Txn::new(&scene.engine, Room::ANY);
-        settling::record(&mut txn, &claim, &heard(now)).unwrap();
+        settling::record(&mut txn, &Claimed::of(&claim), &heard(now)).unwrap();
         assert_eq!(txn.must_sync(), newer, "{name}");
     }
 }
@@ -95,7 +96,7 @@ fn what_is_damaged_stops_nobody_else_and_stays() {
     assert_eq!(scene.told(&other), Vec::<usize>::new());
     // Beside them the endpoint whose record is damaged, by name.
     let named = [&one, &third, &newer].map(|event| keys::fan_out(event.id, 1));
-    let mut left = [vec![broken.clone()], orphans.to_vec(), named.to_vec()].concat();
+    let mut left = [&[broken.clone()][..], &orphans, &named].concat();
     left.sort();
     assert_eq!(scene.parts(), left);
     // Mended, and opened again.
@@ -225,7 +226,7 @@ fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_stor
     let mut txn = Txn::new(&opened.engine, Room::ANY);
     publishing::publish(&mut txn, event.clone(), &routing(0..300)).unwrap();
     publishing::publish(&mut txn, orphan.clone(), &routing(0..40)).unwrap();
-    txn.delete(Tree::Events, orphan.id.to_bytes().to_vec());
+    txn.delete(Tree::Events, &orphan.id.to_bytes());
     let lists = txn.first(Tree::FanOutLists, &[], 9).unwrap();
     let list_of = |txn: &Txn<'_>, event: &Event, number| {
         let part = txn.get(&keys::fan_out(event.id, number)).unwrap();

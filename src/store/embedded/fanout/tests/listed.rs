@@ -28,8 +28,9 @@ impl Scene {
 fn weight(txn: Txn<'_>) -> usize {
     let (changes, _) = txn.finish();
     let entries = changes.iter().flat_map(|(_, entries)| entries);
-    let bytes =
-        |(key, value): &(Vec<u8>, Option<Vec<u8>>)| key.len() + value.iter().flatten().count();
+    let bytes = |(key, value): &(IVec, Option<IVec>)| {
+        key.len() + value.as_ref().map_or(0, |value| value.len())
+    };
     entries.map(bytes).sum()
 }
 

@@ -134,6 +134,6 @@ proptest! {
         for (_, event, to) in &published.events {
             prop_assert!(scene.told(event).iter().eq(to));
         }
-        prop_assert_eq!(scene.parts(), Vec::<Vec<u8>>::new());
+        prop_assert_eq!(scene.parts(), []);
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::{
 use crate::store::embedded::codec::{self, Record};
 use crate::store::embedded::engine::Engine;
 use crate::store::embedded::fanout::{Part, lists};
-use crate::store::embedded::keys::{self, Tree};
+use crate::store::embedded::keys::{self, Key, Tree};
 use crate::store::embedded::tallies::{self, Recount};
 use crate::store::{QueryRecord, StoreError};
 
@@ -22,8 +22,8 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
                 keys::callback_of_user(&callback.merchant, user, callback.id),
             ),
             None => {
-                let mut index = keys::unrecognized_prefix(&callback.merchant, callback.token);
-                index.extend_from_slice(key);
+                let index = keys::unrecognized_prefix(&callback.merchant, callback.token);
+                let index = index.and(key);
                 (Tree::Unrecognized, index)
             }
         };
@@ -51,7 +51,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         EventContent::Operational(_) => Vec::new(),
     });
     each::<Delivery>(engine, report, |delivery, _| {
-        let mut wanted = vec![(Tree::Events, delivery.event.to_bytes().to_vec())];
+        let mut wanted = vec![(Tree::Events, Key::of([&delivery.event.to_bytes()]))];
         if let (Some((merchant, user)), true) = (&delivery.line, delivery.is_pending()) {
             let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
             wanted.push((Tree::DeliveryLine, place));
@@ -65,9 +65,9 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         wanted
     });
     each::<Part>(engine, report, |part, key| {
-        let event = key.first_chunk::<16>().map(|id| id.to_vec());
+        let event = key.first_chunk::<16>().map(|id| Key::of([id]));
         let list = match part {
-            Part::Of(rest) => Some((Tree::FanOutLists, rest.list.to_vec())),
+            Part::Of(rest) => Some((Tree::FanOutLists, Key::of([&rest.list]))),
             Part::Named(_) => None,
         };
         let event = event.map(|id| (Tree::Events, id));
@@ -80,12 +80,12 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
     each::<Attempt>(engine, report, |_, key| {
         let delivery = key.len().checked_sub(5).and_then(|end| key.get(..end));
         delivery
-            .map(|key| (Tree::Deliveries, key.to_vec()))
+            .map(|key| (Tree::Deliveries, Key::of([key])))
             .into_iter()
             .collect()
     });
     let id_at_end =
-        |tree| move |key: &[u8], _: &[u8]| keys::trailing_id(key).map(|id| (tree, id.to_vec()));
+        |tree| move |key: &[u8], _: &[u8]| keys::trailing_id(key).map(|id| (tree, Key::of([&id])));
     index(
         engine,
         report,
@@ -99,7 +99,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         id_at_end(Tree::Callbacks),
     );
     index(engine, report, Tree::EventsByUser, |_, value| {
-        keys::trailing_id(value).map(|id| (Tree::Events, id.to_vec()))
+        keys::trailing_id(value).map(|id| (Tree::Events, Key::of([&id])))
     });
     index(engine, report, Tree::VerifyDue, |key, _| {
         let skipped = if keys::verify_due_is_leased(key) {
@@ -108,7 +108,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
             21
         };
         let user = key.get(skipped..)?;
-        Some((Tree::Verifications, [key.get(..10)?, user].concat()))
+        Some((Tree::Verifications, Key::of([key.get(..10)?, user])))
     });
     index(engine, report, Tree::DeliveryDue, |key, _| {
         let (_, event) = keys::parse_delivery_due(key)?;
@@ -126,7 +126,7 @@ pub(super) fn check(engine: &Engine, report: &mut VerifyReport) {
         Some((Tree::Deliveries, keys::delivery(event, &endpoint)))
     });
     index(engine, report, Tree::Stuck, |key, _| {
-        Some((Tree::Verifications, key.get(8..)?.to_vec()))
+        Some((Tree::Verifications, Key::of([key.get(8..)?])))
     });
     check_lines(engine, report);
     if let Err(error) = check_tallies(engine, report) {
@@ -230,7 +230,7 @@ fn walk(
 fn each<R: Record>(
     engine: &Engine,
     report: &mut VerifyReport,
-    wanted: impl Fn(&R, &[u8]) -> Vec<(Tree, Vec<u8>)>,
+    wanted: impl Fn(&R, &[u8]) -> Vec<(Tree, Key)>,
 ) {
     walk(engine, report, R::TREE, |report, key, value| {
         report.entries += 1;
@@ -250,7 +250,7 @@ fn index(
     engine: &Engine,
     report: &mut VerifyReport,
     tree: Tree,
-    target: impl Fn(&[u8], &[u8]) -> Option<(Tree, Vec<u8>)>,
+    target: impl Fn(&[u8], &[u8]) -> Option<(Tree, Key)>,
 ) {
     walk(engine, report, tree, |report, key, value| {
         report.entries += 1;

@@ -1,0 +1,277 @@
+//! What is known of the queues: stretches of their keys of which everything that is there is remembered.
+//!
+//! Whoever claims looks at a queue's front again and again. What was taken from there leaves deletions behind until its
+//! layer is in sled, and each look would pass over all of them and go to sled for what follows. Here is what was found
+//! the last time, kept up with what was put and deleted since; and a look that comes to the end of it reads some ahead.
+//!
+//! Promise: of a stretch that is known, the keys that are remembered are all that have a value, in whatever layer or in
+//! sled. Whoever changes a key [says so](Stretches::note), under the lock under which the change becomes visible.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sled::IVec;
+
+use super::keys::{Key, Tree, end_of};
+
+/// Keys remembered, and stretches, of one queue tree. Beyond that all is forgotten, and learned anew.
+const MOST: usize = 16_384;
+
+/// Entries that are read where nothing is known, if no more are asked for: most who look want the first one.
+const AT_FIRST: usize = 4;
+
+/// Entries that are read where somebody comes to the end of what is known: who took the first ones takes the next.
+const AHEAD: usize = 64;
+
+/// An entry of a tree.
+type Entry = (IVec, IVec);
+
+/// Keys between two.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// What is known of the trees that are queues: their entries are keys without a value.
+#[derive(Debug, Default)]
+pub(super) struct Stretches([Queue; 2]);
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Each stretch's first key, and where it ends, which is not in it. None meets another.
+    ends: BTreeMap<IVec, IVec>,
+    /// What is there, in all of them.
+    keys: BTreeSet<IVec>,
+}
+
+/// Keys found in what is known, and from where on, or up to where, nothing is known; `None`: these are all.
+type Found = (Vec<IVec>, Option<IVec>);
+
+/// Which of the queues a tree is.
+const fn place(tree: Tree) -> Option<usize> {
+    match tree {
+        Tree::VerifyDue => Some(0),
+        Tree::DeliveryDue => Some(1),
+        _ => None,
+    }
+}
+
+impl Stretches {
+    /// A key was put, or deleted.
+    pub(super) fn note(&mut self, tree: Tree, key: &IVec, is_there: bool) {
+        let Some(queue) = place(tree).and_then(|place| self.0.get_mut(place)) else {
+            return;
+        };
+        if !is_there {
+            queue.keys.remove(key);
+        } else if queue.is_known(key) {
+            queue.keys.insert(key.clone());
+            queue.bound();
+        }
+    }
+}
+
+impl Queue {
+    fn is_known(&self, key: &IVec) -> bool {
+        let before = self.ends.range::<IVec, _>(..=key).next_back();
+        before.is_some_and(|(_, end)| key < end)
+    }
+
+    fn bound(&mut self) {
+        if self.keys.len() > MOST || self.ends.len() > MOST {
+            *self = Self::default();
+        }
+    }
+
+    /// From a key on, up to `end`.
+    fn ahead(&self, from: &IVec, end: Option<&IVec>, limit: usize) -> Found {
+        let stretch = self.ends.range::<IVec, _>(..=from).next_back();
+        let Some((_, known)) = stretch.filter(|(_, known)| from < *known) else {
+            return (Vec::new(), Some(from.clone()));
+        };
+        let to = end.map_or(known, |end| end.min(known));
+        let found: Vec<IVec> = self
+            .keys
+            .range::<IVec, _>(from..to)
+            .take(limit)
+            .cloned()
+            .collect();
+        let is_all = found.len() == limit || end.is_some_and(|end| end <= known);
+        (found, (!is_all).then(|| known.clone()))
+    }
+
+    /// Down from what is before `end`, to `start`.
+    fn back(&self, start: &IVec, end: &IVec, limit: usize) -> Found {
+        let stretch = self.ends.range::<IVec, _>(..end).next_back();
+        let Some((known, _)) = stretch.filter(|(_, known)| end <= *known) else {
+            return (Vec::new(), Some(end.clone()));
+        };
+        let from = start.max(known);
+        let found = self
+            .keys
+            .range::<IVec, _>(from..end)
+            .rev()
+            .take(limit)
+            .cloned();
+        let found: Vec<IVec> = found.collect();
+        let is_all = found.len() == limit || known <= start;
+        (found, (!is_all).then(|| known.clone()))
+    }
+
+    /// Between these there are these keys, and no others.
+    fn learn<'k>(&mut self, from: &IVec, to: &IVec, keys: impl Iterator<Item = &'k IVec>) {
+        if from >= to {
+            return;
+        }
+        let (mut from, mut to) = (from.clone(), to.clone());
+        self.keys.extend(keys.cloned());
+        // Those that begin at or before its end become one with it.
+        while let Some((start, end)) = self.ends.range::<IVec, _>(..=&to).next_back()
+            && *end >= from
+        {
+            let start = start.clone();
+            if let Some(end) = self.ends.remove(&start) {
+                to = to.max(end);
+            }
+            from = from.min(start);
+        }
+        self.ends.insert(from, to);
+        self.bound();
+    }
+}
+
+fn locked(known: &Mutex<Stretches>) -> MutexGuard<'_, Stretches> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The least key after this one.
+fn behind(key: &[u8]) -> IVec {
+    Key::of([key, &[0]]).into()
+}
+
+fn from_start(start: Bound<&[u8]>) -> IVec {
+    match start {
+        Bound::Included(key) => key.into(),
+        Bound::Excluded(key) => behind(key),
+        Bound::Unbounded => IVec::default(),
+    }
+}
+
+fn up_to_end(end: Bound<&[u8]>) -> Option<IVec> {
+    match end {
+        Bound::Included(key) => Some(behind(key)),
+        Bound::Excluded(key) => Some(key.into()),
+        Bound::Unbounded => None,
+    }
+}
+
+/// Up to `limit` entries of a tree within bounds from one end, out of what is known and, for what is not, `beneath`, which
+/// returns up to so many entries within bounds from one end. Nothing may change meanwhile.
+///
+/// # Errors
+/// What `beneath` said.
+pub(super) fn read<E>(
+    known: &Mutex<Stretches>,
+    tree: Tree,
+    (start, end): Bounds<'_>,
+    limit: usize,
+    is_backward: bool,
+    beneath: impl Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>,
+) -> Result<Vec<Entry>, E> {
+    let (Some(place), true) = (place(tree), limit > 0) else {
+        return beneath((start, end), limit, is_backward);
+    };
+    let reader = Reader {
+        known,
+        place,
+        beneath,
+    };
+    let (from, to) = (from_start(start), up_to_end(end));
+    match (to, is_backward) {
+        (to, false) => reader.forward(&from, to.as_ref(), limit),
+        (Some(to), true) => reader.backward(&from, &to, limit),
+        (None, true) => (reader.beneath)((start, end), limit, true),
+    }
+}
+
+struct Reader<'k, F> {
+    known: &'k Mutex<Stretches>,
+    place: usize,
+    beneath: F,
+}
+
+impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
+    fn with<R: Default>(&self, run: impl FnOnce(&mut Queue) -> R) -> R {
+        let mut known = locked(self.known);
+        known.0.get_mut(self.place).map(run).unwrap_or_default()
+    }
+
+    fn forward(&self, from: &IVec, end: Option<&IVec>, limit: usize) -> Result<Vec<Entry>, E> {
+        let (found, unknown) = self.with(|queue| queue.ahead(from, end, limit));
+        let mut found = without_values(found);
+        if let Some(unknown) = unknown {
+            let left = limit - found.len();
+            let number = number(unknown == *from, left);
+            let mut more = self.learn_ahead(&unknown, end, number)?;
+            more.truncate(left);
+            found.append(&mut more);
+        }
+        Ok(found)
+    }
+
+    /// Reads so many entries from a key on, and remembers them.
+    fn learn_ahead(&self, from: &IVec, end: Option<&IVec>, number: usize) -> Result<Vec<Entry>, E> {
+        let to = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_ref()));
+        let found = (self.beneath)((Bound::Included(from), to), number, false)?;
+        let to = if found.len() < number {
+            end.cloned()
+        } else {
+            found.last().map(|(last, _)| behind(last))
+        };
+        self.learn(from, to.as_ref(), &found);
+        Ok(found)
+    }
+
+    fn backward(&self, start: &IVec, end: &IVec, limit: usize) -> Result<Vec<Entry>, E> {
+        let (found, unknown) = self.with(|queue| queue.back(start, end, limit));
+        let mut found = without_values(found);
+        if let Some(unknown) = unknown {
+            let is_new = unknown == *end;
+            if is_new && let Some(later) = end_of(start).map(IVec::from).filter(|to| to > end) {
+                // Who looks at what is due by now looks at what is due a little later next.
+                self.learn_ahead(end, Some(&later), AHEAD)?;
+            }
+            let left = limit - found.len();
+            let number = number(is_new, left);
+            let bounds = (
+                Bound::Included(start.as_ref()),
+                Bound::Excluded(unknown.as_ref()),
+            );
+            let mut more = (self.beneath)(bounds, number, true)?;
+            let from = more.last().filter(|_| more.len() == number);
+            let from = from.map_or(start, |(lowest, _)| lowest);
+            self.learn(from, Some(&unknown), &more);
+            more.truncate(left);
+            found.append(&mut more);
+        }
+        Ok(found)
+    }
+
+    /// Only what has no value can be remembered by its key alone.
+    fn learn(&self, from: &IVec, to: Option<&IVec>, found: &[Entry]) {
+        let is_queue = found.iter().all(|(_, value)| value.is_empty());
+        if let Some(to) = to.filter(|_| is_queue) {
+            self.with(|queue| queue.learn(from, to, found.iter().map(|(key, _)| key)));
+        }
+    }
+}
+
+fn without_values(keys: Vec<IVec>) -> Vec<Entry> {
+    keys.into_iter().map(|key| (key, IVec::default())).collect()
+}
+
+/// How many entries to read for somebody who wants so many more.
+fn number(is_new: bool, wanted: usize) -> usize {
+    wanted.max(if is_new { AT_FIRST } else { AHEAD })
+}
+
+#[cfg(test)]
+mod tests;
