@@ -259,7 +259,7 @@ fn delivery_policy() -> DeliveryPolicy {
     }
 }
 
-/// `ledger` hears the final results in order, `audit` everything of the relay and in no order.
+/// `ledger` hears the final results in order, `audit` everything of the relay and in no order, `desk` of what was given up.
 fn routing() -> Arc<Routing> {
     let route = |name: &str, patterns: &[&str], ordered| Route {
         endpoint: name.parse().expect("valid"),
@@ -270,6 +270,7 @@ fn routing() -> Arc<Routing> {
     Arc::new(Routing::new(vec![
         route("ledger", &["kyc.approved", "kyc.rejected"], true),
         route("audit", &["relay.*", "kyc.approved"], false),
+        route("desk", &["relay.delivery.abandoned"], false),
     ]))
 }
 
@@ -612,13 +613,23 @@ async fn an_abandoned_delivery_is_kept_told_of_and_holds_up_nobody(open: Opener)
         .expect("reads");
     let abandoned = &story.events[0].1[0].0;
     assert!(matches!(abandoned.state, DeliveryState::Abandoned { .. }));
-    let kinds: Vec<&str> = bench
-        .claim_for("audit", at(5), 10)
-        .await
-        .iter()
-        .map(|c| c.event.kind().as_str())
-        .collect();
-    assert!(kinds.contains(&"relay.delivery.abandoned"), "{kinds:?}");
+    let mut told = bench.claim_for("audit", at(5), 10).await;
+    let is_news = |claim: &DeliveryClaim| claim.event.kind().as_str() == "relay.delivery.abandoned";
+    told.retain(is_news);
+    let mut news = told.pop().expect("of it");
+    assert!(told.is_empty(), "once");
+    // News that are not heard are given up without further news, also of those who would hear them.
+    assert_eq!(bench.claim_for("desk", at(5), 10).await.len(), 1);
+    for now in [5, 10] {
+        let settled = bench.report(&news, refused(), at(now)).await.expect("ours");
+        let is_abandoned = matches!(settled.state, DeliveryState::Abandoned { .. });
+        assert_eq!(is_abandoned, now == 10);
+        let mut left = bench.claim_for("audit", at(now + 5), 10).await;
+        left.retain(is_news);
+        assert_eq!(left.len(), usize::from(now == 5), "{left:?}");
+        news = left.pop().unwrap_or(news);
+    }
+    assert_eq!(bench.claim_for("desk", at(15), 10).await.len(), 0);
 }
 
 async fn released_work_is_due_again_and_cost_nothing(open: Opener) {
