@@ -154,7 +154,7 @@ const LONGEST: usize = 4 + 26;
 
 /// A prefix, and 128 bits as 26 characters, the most significant first, so that text order is numeric order.
 fn encode<'t>(prefix: &str, value: u128, text: &'t mut [u8; LONGEST]) -> &'t str {
-    let (head, digits) = text.split_at_mut(prefix.len().min(LONGEST - 26));
+    let (head, digits) = text.split_at_mut(prefix.len().min(LONGEST));
     head.iter_mut()
         .zip(prefix.bytes())
         .for_each(|(slot, byte)| *slot = byte);
@@ -240,6 +240,7 @@ macro_rules! stamped_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                const { assert!($prefix.len() + 26 <= LONGEST) };
                 // At once: whoever keeps the text makes room for it once.
                 f.write_str(encode($prefix, self.0, &mut [0; LONGEST]))
             }

@@ -13,17 +13,11 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Headers of a request, `User-Agent` among them. Setting one that no header can hold makes the request fail, not the
 /// process.
 #[derive(Clone, Debug)]
-pub struct Headers {
-    map: HeaderMap,
-    is_valid: bool,
-}
+pub struct Headers(Option<HeaderMap>);
 
 impl Default for Headers {
     fn default() -> Self {
-        Self {
-            map: HeaderMap::from_iter([(USER_AGENT, US)]),
-            is_valid: true,
-        }
+        Self(Some(HeaderMap::from_iter([(USER_AGENT, US)])))
     }
 }
 
@@ -31,9 +25,7 @@ impl Headers {
     /// For a body that is JSON.
     #[must_use]
     pub fn json() -> Self {
-        let mut headers = Self::default();
-        headers.map.insert(CONTENT_TYPE, JSON);
-        headers
+        Self::default().with(&CONTENT_TYPE, JSON)
     }
 
     /// For a body of another kind.
@@ -44,9 +36,8 @@ impl Headers {
 
     /// The answer is to be JSON.
     #[must_use]
-    pub fn accepting_json(mut self) -> Self {
-        self.map.insert(ACCEPT, JSON);
-        self
+    pub fn accepting_json(self) -> Self {
+        self.with(&ACCEPT, JSON)
     }
 
     /// With a token (RFC 6750 §2.1).
@@ -57,14 +48,12 @@ impl Headers {
 
     /// With one more, in the place of any of that name.
     #[must_use]
-    pub fn with(mut self, name: &HeaderName, value: impl TryInto<HeaderValue>) -> Self {
-        match value.try_into() {
-            Ok(value) => {
-                self.map.insert(name, value);
-            }
-            Err(_no_header) => self.is_valid = false,
-        }
-        self
+    pub fn with(self, name: &HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        let value = value.try_into().ok();
+        Self(self.0.zip(value).map(|(mut headers, value)| {
+            headers.insert(name, value);
+            headers
+        }))
     }
 
     /// With one whose value is nobody's to see: it is in no debug output and in no table of header compression.
@@ -74,30 +63,19 @@ impl Headers {
             value.set_sensitive(true);
             value
         });
-        match value {
-            Ok(value) => self.with(name, value),
-            Err(_no_header) => Self {
-                is_valid: false,
-                ..self
-            },
-        }
+        value.map_or(Self(None), |value| self.with(name, value))
     }
 
     /// With one of a name that was written elsewhere.
     #[must_use]
     pub fn with_own(self, name: &str, value: &str) -> Self {
-        match HeaderName::try_from(name) {
-            Ok(name) => self.with_secret(&name, value),
-            Err(_no_name) => Self {
-                is_valid: false,
-                ..self
-            },
-        }
+        let name = HeaderName::try_from(name);
+        name.map_or(Self(None), |name| self.with_secret(&name, value))
     }
 
     /// All of them; `None`: some could not be set.
     pub(super) fn valid(self) -> Option<HeaderMap> {
-        self.is_valid.then_some(self.map)
+        self.0
     }
 }
 

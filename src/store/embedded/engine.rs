@@ -68,7 +68,7 @@ impl Open {
 /// Commits wait for sled when the active layer is so many times as large as one worth sealing: some tens of megabytes.
 const FULL: usize = 4;
 
-/// A layer is worth sealing as well when so small a part of it are deletions: each walk along a queue passes over them.
+/// A layer is worth sealing as well when so small a part of it are deletions: each walk along a tree passes over them.
 const HIDDEN: usize = 16;
 
 /// An open store. Holds the lock for as long as it lives.
@@ -238,20 +238,21 @@ impl Engine {
     fn chunk(
         &self,
         tree: Tree,
-        (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+        (start, end): Bounds<'_>,
         limit: usize,
         is_backward: bool,
     ) -> Result<Vec<(IVec, IVec)>, StoreError> {
         if is_empty(start, end) {
             return Ok(Vec::new());
         }
-        let open = self.open().map_err(StoreError::Read)?;
+        // In this order: what is learned of a sled that was replaced meanwhile would be kept.
         let recent = self.recent();
-        let beneath = |bounds: Bounds<'_>, limit: usize, is_backward: bool| {
+        let open = self.open().map_err(StoreError::Read)?;
+        let look = |bounds: Bounds<'_>, limit: usize, is_backward: bool| {
             beneath(&open, &recent, tree, bounds, limit, is_backward)
         };
         let queues = recent.queues();
-        stretches::read(queues, tree, (start, end), limit, is_backward, beneath)
+        stretches::read(queues, tree, (start, end), limit, is_backward, look)
     }
 
     /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.
@@ -272,7 +273,8 @@ impl Engine {
         self.range(tree, Bound::Included(prefix.into()), end)
     }
 
-    /// Up to `limit` entries of a tree after a key, as of one moment between groups.
+    /// Up to `limit` entries of a tree after a key, as of one moment between groups. Whoever goes through a whole tree is
+    /// told what is stored, and makes nobody forget what is remembered of the fronts of queues.
     pub(super) fn part(
         &self,
         tree: Tree,
@@ -280,7 +282,10 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<(IVec, IVec)>, StoreError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.chunk(tree, (start, Bound::Unbounded), limit, false)
+        let recent = self.recent();
+        let open = self.open().map_err(StoreError::Read)?;
+        let bounds = (start, Bound::Unbounded);
+        beneath(&open, &recent, tree, bounds, limit, false)
     }
 
     /// Makes changes visible together that the journal holds, synced, up to `sequence`. Waits for sled when too much
@@ -355,15 +360,15 @@ fn beneath(
     open: &Open,
     recent: &Recent,
     tree: Tree,
-    (start, end): (Bound<&[u8]>, Bound<&[u8]>),
+    bounds: Bounds<'_>,
     limit: usize,
     is_backward: bool,
 ) -> Result<Vec<(IVec, IVec)>, StoreError> {
     let blocks = open.tree(tree).map_err(StoreError::Read)?;
-    let stored = blocks.walk((start, end), is_backward);
+    let stored = blocks.walk(bounds, is_backward);
     let stored = stored.map_err(StoreError::Read)?;
     let stored = stored.map(|entry| entry.map_err(StoreError::Read));
-    recent.overlaid(tree, (start, end), stored, limit, is_backward)
+    recent.overlaid(tree, bounds, stored, limit, is_backward)
 }
 
 /// A lock whose holder cannot leave anything half done.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sled::IVec;
 
@@ -22,7 +22,7 @@ pub(super) struct Layer {
     /// Keys in it.
     pub(super) entries: usize,
     /// Of these, deletions since the layer began; one that was set again since counts all the same. Who walks along a
-    /// queue passes over them all.
+    /// tree passes over them all.
     pub(super) hidden: usize,
     /// The last journal sequence in it; 0 while there is none.
     pub(super) sequence: u64,
@@ -103,7 +103,7 @@ pub(super) struct Recent {
     /// The last sequence that sled has.
     pub(super) drained: u64,
     /// What is known of the queues, in the layers and in sled.
-    queues: Mutex<Stretches>,
+    queues: Stretches,
 }
 
 impl Recent {
@@ -123,19 +123,19 @@ impl Recent {
             self.sequence = sequence;
             self.active.sequence = sequence;
         }
-        let queues = (self.queues.get_mut()).unwrap_or_else(PoisonError::into_inner);
+        let queues = &self.queues;
         for step in steps {
             match step {
                 Step::Put(tree, key, value) => {
-                    queues.note(tree, &key, true);
+                    queues.note(tree, &key, Some(&value));
                     self.active.set(tree, key, Some(value));
                 }
                 Step::Hide(tree, key) => {
-                    queues.note(tree, &key, false);
+                    queues.note(tree, &key, None);
                     self.active.set(tree, key, None);
                 }
                 Step::Forget(tree, key) => {
-                    queues.note(tree, &key, false);
+                    queues.note(tree, &key, None);
                     self.active.forget(tree, &key);
                 }
             }
@@ -143,7 +143,7 @@ impl Recent {
     }
 
     /// What is known of the queues. Whoever may read has all the time that nothing changes.
-    pub(super) const fn queues(&self) -> &Mutex<Stretches> {
+    pub(super) const fn queues(&self) -> &Stretches {
         &self.queues
     }
 

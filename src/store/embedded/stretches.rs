@@ -4,15 +4,16 @@
 //! layer is in sled, and each look would pass over all of them and go to sled for what follows. Here is what was found
 //! the last time, kept up with what was put and deleted since; and a look that comes to the end of it reads some ahead.
 //!
-//! Promise: of a stretch that is known, the keys that are remembered are all that have a value, in whatever layer or in
-//! sled. Whoever changes a key [says so](Stretches::note), under the lock under which the change becomes visible.
+//! Promise: of a stretch that is known, the keys that are remembered are all that there are, in whatever layer or in sled.
+//! Whoever changes a key [says so](Stretches::note), under the lock under which the change becomes visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use sled::IVec;
 
+use super::engine::locked;
 use super::keys::{Key, Tree, end_of};
 
 /// Keys remembered, and stretches, of one queue tree. Beyond that all is forgotten, and learned anew.
@@ -32,7 +33,10 @@ pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// What is known of the trees that are queues: their entries are keys without a value.
 #[derive(Debug, Default)]
-pub(super) struct Stretches([Queue; 2]);
+pub(super) struct Stretches {
+    verify: Mutex<Queue>,
+    deliver: Mutex<Queue>,
+}
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -45,26 +49,31 @@ struct Queue {
 /// Keys found in what is known, and from where on, or up to where, nothing is known; `None`: these are all.
 type Found = (Vec<IVec>, Option<IVec>);
 
-/// Which of the queues a tree is.
-const fn place(tree: Tree) -> Option<usize> {
-    match tree {
-        Tree::VerifyDue => Some(0),
-        Tree::DeliveryDue => Some(1),
-        _ => None,
-    }
-}
-
 impl Stretches {
-    /// A key was put, or deleted.
-    pub(super) fn note(&mut self, tree: Tree, key: &IVec, is_there: bool) {
-        let Some(queue) = place(tree).and_then(|place| self.0.get_mut(place)) else {
-            return;
-        };
-        if !is_there {
-            queue.keys.remove(key);
-        } else if queue.is_known(key) {
-            queue.keys.insert(key.clone());
-            queue.bound();
+    /// What is known of a tree; `None`: it is no queue.
+    const fn of(&self, tree: Tree) -> Option<&Mutex<Queue>> {
+        match tree {
+            Tree::VerifyDue => Some(&self.verify),
+            Tree::DeliveryDue => Some(&self.deliver),
+            _ => None,
+        }
+    }
+
+    /// A key was given a value, or deleted.
+    pub(super) fn note(&self, tree: Tree, key: &IVec, change: Option<&IVec>) {
+        let Some(queue) = self.of(tree) else { return };
+        let mut queue = locked(queue);
+        match change {
+            None => {
+                queue.keys.remove(key);
+            }
+            // Nobody puts such a thing in a queue; its key alone would not do.
+            Some(value) if !value.is_empty() => *queue = Queue::default(),
+            Some(_) if queue.is_known(key) => {
+                queue.keys.insert(key.clone());
+                queue.bound();
+            }
+            Some(_) => {}
         }
     }
 }
@@ -101,7 +110,7 @@ impl Queue {
     /// Down from what is before `end`, to `start`.
     fn back(&self, start: &IVec, end: &IVec, limit: usize) -> Found {
         let stretch = self.ends.range::<IVec, _>(..end).next_back();
-        let Some((known, _)) = stretch.filter(|(_, known)| end <= *known) else {
+        let Some((known, _)) = stretch.filter(|(_, to)| end <= *to) else {
             return (Vec::new(), Some(end.clone()));
         };
         let from = start.max(known);
@@ -138,10 +147,6 @@ impl Queue {
     }
 }
 
-fn locked(known: &Mutex<Stretches>) -> MutexGuard<'_, Stretches> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The least key after this one.
 fn behind(key: &[u8]) -> IVec {
     Key::of([key, &[0]]).into()
@@ -169,21 +174,17 @@ fn up_to_end(end: Bound<&[u8]>) -> Option<IVec> {
 /// # Errors
 /// What `beneath` said.
 pub(super) fn read<E>(
-    known: &Mutex<Stretches>,
+    known: &Stretches,
     tree: Tree,
     (start, end): Bounds<'_>,
     limit: usize,
     is_backward: bool,
     beneath: impl Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>,
 ) -> Result<Vec<Entry>, E> {
-    let (Some(place), true) = (place(tree), limit > 0) else {
+    let (Some(queue), true) = (known.of(tree), limit > 0) else {
         return beneath((start, end), limit, is_backward);
     };
-    let reader = Reader {
-        known,
-        place,
-        beneath,
-    };
+    let reader = Reader { queue, beneath };
     let (from, to) = (from_start(start), up_to_end(end));
     match (to, is_backward) {
         (to, false) => reader.forward(&from, to.as_ref(), limit),
@@ -193,23 +194,17 @@ pub(super) fn read<E>(
 }
 
 struct Reader<'k, F> {
-    known: &'k Mutex<Stretches>,
-    place: usize,
+    queue: &'k Mutex<Queue>,
     beneath: F,
 }
 
 impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
-    fn with<R: Default>(&self, run: impl FnOnce(&mut Queue) -> R) -> R {
-        let mut known = locked(self.known);
-        known.0.get_mut(self.place).map(run).unwrap_or_default()
-    }
-
     fn forward(&self, from: &IVec, end: Option<&IVec>, limit: usize) -> Result<Vec<Entry>, E> {
-        let (found, unknown) = self.with(|queue| queue.ahead(from, end, limit));
+        let (found, unknown) = locked(self.queue).ahead(from, end, limit);
         let mut found = without_values(found);
         if let Some(unknown) = unknown {
             let left = limit - found.len();
-            let number = number(unknown == *from, left);
+            let number = to_read(unknown == *from, left);
             let mut more = self.learn_ahead(&unknown, end, number)?;
             more.truncate(left);
             found.append(&mut more);
@@ -220,7 +215,7 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
     /// Reads so many entries from a key on, and remembers them.
     fn learn_ahead(&self, from: &IVec, end: Option<&IVec>, number: usize) -> Result<Vec<Entry>, E> {
         let to = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_ref()));
-        let found = (self.beneath)((Bound::Included(from), to), number, false)?;
+        let found = self.look((Bound::Included(from), to), number, false)?;
         let to = if found.len() < number {
             end.cloned()
         } else {
@@ -231,7 +226,7 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
     }
 
     fn backward(&self, start: &IVec, end: &IVec, limit: usize) -> Result<Vec<Entry>, E> {
-        let (found, unknown) = self.with(|queue| queue.back(start, end, limit));
+        let (found, unknown) = locked(self.queue).back(start, end, limit);
         let mut found = without_values(found);
         if let Some(unknown) = unknown {
             let is_new = unknown == *end;
@@ -240,12 +235,12 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
                 self.learn_ahead(end, Some(&later), AHEAD)?;
             }
             let left = limit - found.len();
-            let number = number(is_new, left);
+            let number = to_read(is_new, left);
             let bounds = (
                 Bound::Included(start.as_ref()),
                 Bound::Excluded(unknown.as_ref()),
             );
-            let mut more = (self.beneath)(bounds, number, true)?;
+            let mut more = self.look(bounds, number, true)?;
             let from = more.last().filter(|_| more.len() == number);
             let from = from.map_or(start, |(lowest, _)| lowest);
             self.learn(from, Some(&unknown), &more);
@@ -255,11 +250,20 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
         Ok(found)
     }
 
+    /// What is beneath, with keys of its own: what sled returns is a part of a block, and keeps all of that in memory.
+    fn look(&self, bounds: Bounds<'_>, number: usize, is_backward: bool) -> Result<Vec<Entry>, E> {
+        let mut found = (self.beneath)(bounds, number, is_backward)?;
+        found
+            .iter_mut()
+            .for_each(|(key, _)| *key = IVec::from(&**key));
+        Ok(found)
+    }
+
     /// Only what has no value can be remembered by its key alone.
     fn learn(&self, from: &IVec, to: Option<&IVec>, found: &[Entry]) {
         let is_queue = found.iter().all(|(_, value)| value.is_empty());
         if let Some(to) = to.filter(|_| is_queue) {
-            self.with(|queue| queue.learn(from, to, found.iter().map(|(key, _)| key)));
+            locked(self.queue).learn(from, to, found.iter().map(|(key, _)| key));
         }
     }
 }
@@ -269,7 +273,7 @@ fn without_values(keys: Vec<IVec>) -> Vec<Entry> {
 }
 
 /// How many entries to read for somebody who wants so many more.
-fn number(is_new: bool, wanted: usize) -> usize {
+fn to_read(is_new: bool, wanted: usize) -> usize {
     wanted.max(if is_new { AT_FIRST } else { AHEAD })
 }
 
