@@ -23,7 +23,8 @@ use sled::IVec;
 
 use self::extent::Extent;
 use self::near::Near;
-use self::walking::{Bounds, Walk, next_fence};
+pub(super) use self::walking::Bounds;
+use self::walking::{Walk, next_fence};
 use super::engine::as_io;
 
 /// What a block begins with.

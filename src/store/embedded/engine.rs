@@ -26,14 +26,14 @@ use sled::IVec;
 use self::draining::Drain;
 pub(super) use self::walk::Walk;
 use self::walk::is_empty;
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Bounds};
 use super::fanout::Known;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::layout;
 use super::memory::{Recent, Step};
 use super::migrating::SCHEMA;
-use super::stretches::{self, Bounds};
+use super::stretches;
 use crate::store::StoreError;
 
 /// Changes to make together: for each tree, keys with their new value or `None` to delete.

@@ -5,11 +5,11 @@
 //! in a queue, a lease) never reaches sled at all, which is most of the work of a settled callback.
 
 use std::collections::{BTreeMap, btree_map};
-use std::ops::Bound;
 use std::sync::Arc;
 
 use sled::IVec;
 
+use super::blocks::Bounds;
 use super::keys::Tree;
 use super::stretches::Stretches;
 
@@ -58,7 +58,7 @@ impl Layer {
         }
     }
 
-    fn range(&self, tree: Tree, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Option<Range<'_>> {
+    fn range(&self, tree: Tree, bounds: Bounds<'_>) -> Option<Range<'_>> {
         let entries = self.trees.get(usize::from(tree as u8))?;
         Some(entries.range::<[u8], _>(bounds))
     }
@@ -161,7 +161,7 @@ impl Recent {
     pub(super) fn overlaid<E>(
         &self,
         tree: Tree,
-        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        bounds: Bounds<'_>,
         stored: impl Iterator<Item = Result<(IVec, IVec), E>>,
         limit: usize,
         is_backward: bool,

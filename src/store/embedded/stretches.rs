@@ -13,6 +13,7 @@ use std::sync::Mutex;
 
 use sled::IVec;
 
+use super::blocks::Bounds;
 use super::engine::locked;
 use super::keys::{Key, Tree, end_of};
 
@@ -27,9 +28,6 @@ const AHEAD: usize = 64;
 
 /// An entry of a tree.
 type Entry = (IVec, IVec);
-
-/// Keys between two.
-pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// What is known of the trees that are queues: their entries are keys without a value.
 #[derive(Debug, Default)]

@@ -9,7 +9,8 @@ use sled::IVec;
 use super::{Place, next_place, part, places, slice};
 use crate::store::embedded::engine::as_io;
 
-pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+/// Keys between two.
+pub(in crate::store::embedded) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Where an entry lies relative to bounds.
 pub(super) enum Position {
