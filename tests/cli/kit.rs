@@ -168,8 +168,13 @@ pub fn endpoint(url: &str) -> String {
     format!("[[endpoint]]\nname = \"ledger\"\nurl = \"{url}\"\nsecret = \"{WEBHOOK_SECRET}\"\n")
 }
 
-/// An address on which nobody listens.
+/// An address on which nobody listens, and nobody begins to.
 pub fn nobody() -> String {
+    "127.0.0.1:1".to_owned()
+}
+
+/// An address to listen on. Whoever else asks the system for one meanwhile may be given the same.
+pub fn free() -> String {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().to_string()
 }

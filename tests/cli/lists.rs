@@ -5,13 +5,13 @@ use serde_json::Value;
 use vexora_relay::domain::Status;
 
 use super::kit::{
-    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, in_japan, merchant, nobody,
+    Downstream, MERCHANT, Place, Provider, Service, config, endpoint, free, in_japan, merchant,
     user,
 };
 
 /// A configuration whose admin listener can be found by others.
 fn findable(base_url: &str, tables: &str) -> String {
-    let admin = format!("[admin]\nlisten = \"{}\"", nobody());
+    let admin = format!("[admin]\nlisten = \"{}\"", free());
     config(base_url, tables).replace("[admin]\nlisten = \"127.0.0.1:0\"", &admin)
 }
 

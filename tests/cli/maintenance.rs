@@ -3,12 +3,12 @@
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::kit::{MERCHANT, Place, Provider, Service, config, endpoint, nobody};
+use super::kit::{MERCHANT, Place, Provider, Service, config, endpoint, free, nobody};
 
 /// A place whose service has a fixed admin address, so that the other verbs find it.
 fn place() -> (Provider, Place) {
     let provider = Provider::start();
-    let admin = nobody();
+    let admin = free();
     let text = config(
         &provider.sandbox.base_url(),
         &endpoint(&format!("http://{}/", nobody())),

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use vexora_relay::sandbox::Faults;
 
-use super::kit::{MERCHANT, Place, Provider, Service, config, nobody};
+use super::kit::{MERCHANT, Place, Provider, Service, config, free};
 
 /// Who knows it may keep a connection open.
 const TOKEN: &str = "a-token-of-sixteen";
@@ -124,7 +124,7 @@ fn the_log_level_changes_while_it_runs() {
 #[test]
 fn how_long_vexora_may_take_over_an_application_follows_a_reload() {
     let provider = Provider::start();
-    let public = nobody();
+    let public = free();
     let slow = config(&provider.sandbox.base_url(), "")
         .replace(
             "[server]\nlisten = \"127.0.0.1:0\"",

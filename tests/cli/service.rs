@@ -10,8 +10,8 @@ use vexora_relay::domain::Status;
 use vexora_relay::sandbox::Faults;
 
 use super::kit::{
-    Downstream, Ended, MERCHANT, Place, Provider, SECRET, Service, config, endpoint, merchant,
-    nobody, user,
+    Downstream, Ended, MERCHANT, Place, Provider, SECRET, Service, config, endpoint, free,
+    merchant, nobody, user,
 };
 
 const NAME: &str = "ケンサク ミツカラナイ";
@@ -26,7 +26,7 @@ struct Running {
 impl Running {
     fn start(admin: &str, secret: &str, tables: &str) -> Self {
         let provider = Provider::start();
-        let public = nobody();
+        let public = free();
         let text = config(&provider.sandbox.base_url(), tables)
             .replace(
                 "[server]\nlisten = \"127.0.0.1:0\"",
@@ -134,7 +134,7 @@ fn users_are_applied_for_watched_and_shown(admin: &str) {
 
 #[test]
 fn users_are_applied_for_watched_and_shown_over_tcp() {
-    users_are_applied_for_watched_and_shown(&nobody());
+    users_are_applied_for_watched_and_shown(&free());
 }
 
 #[test]

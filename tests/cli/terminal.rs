@@ -7,7 +7,7 @@ use serde_json::Value;
 use vexora_relay::domain::Status;
 
 use super::kit::{
-    Downstream, Ended, MERCHANT, Place, Provider, Service, config, endpoint, merchant, nobody, user,
+    Downstream, Ended, MERCHANT, Place, Provider, Service, config, endpoint, free, merchant, user,
 };
 use super::pty::{CLEARED, CTRL_C, CTRL_D, Terminal};
 
@@ -25,7 +25,7 @@ struct Running {
 impl Running {
     fn start() -> Self {
         let (provider, ledger) = (Provider::start(), Downstream::start());
-        let admin = format!("[admin]\nlisten = \"{}\"", nobody());
+        let admin = format!("[admin]\nlisten = \"{}\"", free());
         let text = config(&provider.sandbox.base_url(), &endpoint(&ledger.url));
         let place = Place::with(&text.replace("[admin]\nlisten = \"127.0.0.1:0\"", &admin));
         let mut service = Service::start(place.command(&["serve"]));

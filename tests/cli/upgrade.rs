@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::kit::{Downstream, Place, Service, config, endpoint, nobody};
+use super::kit::{Downstream, Place, Service, config, endpoint, free};
 
 const BASE: &str = "http://127.0.0.1:9/japan";
 
@@ -27,7 +27,7 @@ fn a_store_of_every_released_schema_is_whole_and_served() {
     for schema in 1..=1 {
         let fixture = fixtures.join(format!("store-schema-{schema}.tar.gz"));
         let downstream = Downstream::start();
-        let admin = nobody();
+        let admin = free();
         let text = config(BASE, &endpoint(&downstream.url)).replace(
             "[admin]\nlisten = \"127.0.0.1:0\"",
             &format!("[admin]\nlisten = \"{admin}\""),
