@@ -149,26 +149,16 @@ impl fmt::Debug for EndpointName {
 /// Crockford's base 32, as the ULID specification uses it: no I, L, O, U.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// What an id's text is long, at most: its prefix and 26 characters.
-const LONGEST: usize = 4 + 26;
-
-/// A prefix, and 128 bits as 26 characters, the most significant first, so that text order is numeric order.
-fn encode<'t>(prefix: &str, value: u128, text: &'t mut [u8; LONGEST]) -> &'t str {
-    let (head, digits) = text.split_at_mut(prefix.len().min(LONGEST));
-    head.iter_mut()
-        .zip(prefix.bytes())
-        .for_each(|(slot, byte)| *slot = byte);
+/// 128 bits as 26 characters, the most significant first, so that text order is numeric order.
+fn encode(value: u128) -> [u8; 26] {
+    let mut text = [b'0'; 26];
     let mut rest = value;
-    let digits = digits.iter_mut().take(26);
-    let length = head.len() + digits.len();
-    for slot in digits.rev() {
+    for slot in text.iter_mut().rev() {
         let digit = usize::try_from(rest & 31).unwrap_or(0);
         *slot = CROCKFORD.get(digit).copied().unwrap_or(b'0');
         rest >>= 5;
     }
-    // ASCII, all of it.
-    let text = text.get(..length).unwrap_or_default();
-    std::str::from_utf8(text).unwrap_or_default()
+    text
 }
 
 fn decode(text: &str) -> Option<u128> {
@@ -240,9 +230,12 @@ macro_rules! stamped_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                const { assert!($prefix.len() + 26 <= LONGEST) };
+                let mut text = [0; $prefix.len() + 26];
+                let (prefix, digits) = text.split_at_mut($prefix.len());
+                prefix.copy_from_slice($prefix.as_bytes());
+                digits.copy_from_slice(&encode(self.0));
                 // At once: whoever keeps the text makes room for it once.
-                f.write_str(encode($prefix, self.0, &mut [0; LONGEST]))
+                f.write_str(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
 

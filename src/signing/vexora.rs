@@ -75,11 +75,9 @@ pub fn check(params: &[Param], secrets: &Secrets) -> SignCheck {
     let given = given.to_ascii_lowercase();
     let mut valid = false;
     // Without a `null` both readings are the same.
-    let has_null = params
-        .iter()
-        .any(|(_, value)| matches!(value, ParamValue::Null));
-    let readings = [NullReading::Omitted, NullReading::Text];
-    for reading in readings.into_iter().take(1 + usize::from(has_null)) {
+    let has_null = params.iter().any(|(_, value)| *value == ParamValue::Null);
+    let other = has_null.then_some(NullReading::Text);
+    for reading in [NullReading::Omitted].into_iter().chain(other) {
         let mut pairs: Vec<(&str, &str)> = params
             .iter()
             .filter_map(|(name, value)| match value {

@@ -173,9 +173,9 @@ pub fn nobody() -> String {
     "127.0.0.1:1".to_owned()
 }
 
-/// An address to listen on. Whoever else asks the system for one meanwhile may be given the same.
+/// An address to listen on, which nobody has, and which no connection of other tests takes for its own end.
 pub fn free() -> String {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpListener::bind("127.0.77.1:0").unwrap();
     socket.local_addr().unwrap().to_string()
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::FdFlags;
 use rustix::process::Signal;
 
-use super::kit::{MERCHANT, Place, Service, config};
+use super::kit::{MERCHANT, Place, Service, config, free};
 
 const BASE: &str = "http://127.0.0.1:9/japan";
 
@@ -27,12 +27,6 @@ fn has_socket_activate() -> bool {
         println!("SKIPPED: systemd-socket-activate is not here (Debian: systemd)");
     }
     found
-}
-
-/// An address on which nobody listens, and which no connection of other tests takes for its own end.
-fn free() -> String {
-    let socket = TcpListener::bind("127.0.77.1:0").unwrap();
-    socket.local_addr().unwrap().to_string()
 }
 
 fn get(mut stream: impl Read + Write, path: &str) -> String {

@@ -193,8 +193,8 @@ fn count_open(
     } else {
         count.saturating_sub(1)
     };
-    let bytes = count.to_be_bytes().to_vec();
-    txn.put_raw(Tree::Meta, keys::open_count(merchant), bytes);
+    let key = keys::open_count(merchant);
+    txn.put_raw(Tree::Meta, key, &count.to_be_bytes());
     Ok(())
 }
 
@@ -240,7 +240,7 @@ pub(super) fn recognize(
             let before = keys::unrecognized_prefix(&merchant, callback.token).and(&key);
             txn.delete(Tree::Unrecognized, before);
             let by_user = keys::callback_of_user(&merchant, user, id);
-            let noted = now.as_millis().to_be_bytes().to_vec();
+            let noted = &now.as_millis().to_be_bytes();
             txn.put_raw(Tree::CallbacksByUser, by_user, noted);
             callback.user = Some(user.clone());
             callback.claim = claim;

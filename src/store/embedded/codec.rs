@@ -61,13 +61,13 @@ const USUAL: usize = 512;
 pub(super) fn encode<R: Record>(key: &[u8], record: R) -> Result<IVec, StoreError> {
     let versioned = (R::VERSION, record.into_stored());
     let mut short = [0; USUAL];
-    match postcard::to_slice(&versioned, &mut short) {
-        Ok(bytes) => Ok(IVec::from(&*bytes)),
-        Err(postcard::Error::SerializeBufferFull) => postcard::to_stdvec(&versioned)
-            .map(IVec::from)
-            .map_err(|error| damaged(R::TREE, key, error)),
-        Err(error) => Err(damaged(R::TREE, key, error)),
-    }
+    let encoded = match postcard::to_slice(&versioned, &mut short) {
+        Err(postcard::Error::SerializeBufferFull) => {
+            postcard::to_stdvec(&versioned).map(IVec::from)
+        }
+        encoded => encoded.map(|bytes| IVec::from(&*bytes)),
+    };
+    encoded.map_err(|error| damaged(R::TREE, key, error))
 }
 
 /// The record of these bytes.

@@ -340,6 +340,11 @@ pub(super) fn attempt(event: EventId, endpoint: &EndpointName, number: u32) -> K
     attempt_prefix(event, endpoint).and(&number.to_be_bytes())
 }
 
+/// The least key after another one.
+pub(super) fn after(key: &[u8]) -> Key {
+    Key::of([key, &[0]])
+}
+
 /// The first key that does not begin with `prefix`.
 pub(super) fn end_of(prefix: &[u8]) -> Option<Key> {
     Key::of([prefix]).end()

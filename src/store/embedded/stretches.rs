@@ -15,13 +15,10 @@ use sled::IVec;
 
 use super::blocks::Bounds;
 use super::engine::locked;
-use super::keys::{Key, Tree, end_of};
+use super::keys::{self, Tree};
 
 /// Keys remembered, and stretches, of one queue tree. Beyond that all is forgotten, and learned anew.
 const MOST: usize = 16_384;
-
-/// Entries that are read where nothing is known, if no more are asked for: most who look want the first one.
-const AT_FIRST: usize = 4;
 
 /// Entries that are read where somebody comes to the end of what is known: who took the first ones takes the next.
 const AHEAD: usize = 64;
@@ -145,22 +142,17 @@ impl Queue {
     }
 }
 
-/// The least key after this one.
-fn behind(key: &[u8]) -> IVec {
-    Key::of([key, &[0]]).into()
-}
-
 fn from_start(start: Bound<&[u8]>) -> IVec {
     match start {
         Bound::Included(key) => key.into(),
-        Bound::Excluded(key) => behind(key),
+        Bound::Excluded(key) => keys::after(key).into(),
         Bound::Unbounded => IVec::default(),
     }
 }
 
 fn up_to_end(end: Bound<&[u8]>) -> Option<IVec> {
     match end {
-        Bound::Included(key) => Some(behind(key)),
+        Bound::Included(key) => Some(keys::after(key).into()),
         Bound::Excluded(key) => Some(key.into()),
         Bound::Unbounded => None,
     }
@@ -217,7 +209,7 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
         let to = if found.len() < number {
             end.cloned()
         } else {
-            found.last().map(|(last, _)| behind(last))
+            found.last().map(|(last, _)| keys::after(last).into())
         };
         self.learn(from, to.as_ref(), &found);
         Ok(found)
@@ -228,7 +220,8 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
         let mut found = without_values(found);
         if let Some(unknown) = unknown {
             let is_new = unknown == *end;
-            if is_new && let Some(later) = end_of(start).map(IVec::from).filter(|to| to > end) {
+            if is_new && let Some(later) = keys::end_of(start).map(IVec::from).filter(|to| to > end)
+            {
                 // Who looks at what is due by now looks at what is due a little later next.
                 self.learn_ahead(end, Some(&later), AHEAD)?;
             }
@@ -272,7 +265,7 @@ fn without_values(keys: Vec<IVec>) -> Vec<Entry> {
 
 /// How many entries to read for somebody who wants so many more.
 fn to_read(is_new: bool, wanted: usize) -> usize {
-    wanted.max(if is_new { AT_FIRST } else { AHEAD })
+    if is_new { wanted } else { wanted.max(AHEAD) }
 }
 
 #[cfg(test)]

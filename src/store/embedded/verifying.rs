@@ -307,8 +307,7 @@ pub(super) fn hasten(
             if let Some((_, user)) = keys::parse_verify_due(&prefix, &key) {
                 hastened.moved += usize::from(hasten_one(txn, merchant, &user, back)?);
             }
-            // The least key after this one.
-            hastened.next = Some(HastenFrom([&*key, &[0]].concat()));
+            hastened.next = Some(HastenFrom(keys::after(&key).to_vec()));
         }
         if seen == limit {
             return Ok(hastened);

@@ -8,7 +8,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
-
 use sled::IVec;
 
 use super::known::is_held;

@@ -18,7 +18,7 @@ use crate::domain::{Event, EventId};
 use crate::store::StoreError;
 use crate::store::embedded::codec::damaged;
 use crate::store::embedded::engine::locked;
-use crate::store::embedded::keys::{self, Key, Tree};
+use crate::store::embedded::keys::{self, Tree};
 use crate::store::embedded::txn::{Pair, Txn};
 
 /// Parts that are looked at in a turn, at most.
@@ -112,7 +112,7 @@ impl ToLookAt {
     fn done(&mut self, key: &[u8]) {
         let is_next = |from: &IVec| **from <= *key;
         if !self.written.remove(key) && self.from.as_ref().is_some_and(is_next) {
-            self.from = Some(Key::of([key, &[0]]).into());
+            self.from = Some(keys::after(key).into());
         }
     }
 

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::{millis, parsed};
-use crate::domain::{EventId, EventKind, Job, JobKind, JobOrder, JobProgress, Standing, Timestamp};
+use super::names::Name;
+use super::numbers::millis;
+use crate::domain::{
+    EndpointName, EventId, EventKind, Job, JobKind, JobOrder, JobProgress, Standing, Timestamp,
+};
 use crate::store::embedded::codec::Record;
 use crate::store::embedded::keys::Tree;
 
@@ -19,7 +22,7 @@ pub(crate) enum ProgressV1 {
 pub(crate) struct JobV2 {
     id: u64,
     kind: String,
-    endpoint: String,
+    endpoint: Name<EndpointName>,
     since: u64,
     until: u64,
     types: Vec<String>,
@@ -43,7 +46,7 @@ impl Record for Job {
         JobV2 {
             id: self.id,
             kind: order.kind.as_str().to_owned(),
-            endpoint: order.endpoint.to_string(),
+            endpoint: Name::of(order.endpoint),
             since: millis(order.since),
             until: millis(order.until),
             types: types.collect(),
@@ -76,7 +79,7 @@ impl Record for Job {
             id: stored.id,
             order: JobOrder {
                 kind,
-                endpoint: parsed(&stored.endpoint)?,
+                endpoint: stored.endpoint.read()?,
                 since: at(stored.since),
                 until: at(stored.until),
                 types: types.collect::<Result<_, _>>()?,

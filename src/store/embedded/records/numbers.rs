@@ -1,4 +1,4 @@
-//! Small values as they are stored: enums by number, times in milliseconds, spans in microseconds, ids as text.
+//! Small values as they are stored: enums by number, times in milliseconds, spans in microseconds.
 
 use std::time::Duration;
 
@@ -68,11 +68,4 @@ pub(super) const fn millis(at: Timestamp) -> u64 {
 
 pub(super) fn span(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn parsed<T: std::str::FromStr<Err = crate::domain::InvalidId>>(
-    text: &str,
-) -> Result<T, String> {
-    text.parse()
-        .map_err(|error: crate::domain::InvalidId| error.to_string())
 }
