@@ -11,7 +11,7 @@ use vexora_relay::sandbox::Faults;
 
 use super::kit::{
     Downstream, Ended, MERCHANT, Place, Provider, SECRET, Service, config, endpoint, free,
-    merchant, nobody, user,
+    merchant, user,
 };
 
 const NAME: &str = "ケンサク ミツカラナイ";
@@ -146,7 +146,7 @@ fn users_are_applied_for_watched_and_shown_over_a_unix_socket() {
 
 #[test]
 fn an_application_that_vexora_declines_is_said_to_be_and_leaves_nothing() {
-    let admin = nobody();
+    let admin = free();
     let running = Running::start(&admin, "another-secret", "");
     let declined = running.apply("taro", NAME).with(1);
     assert!(
@@ -204,7 +204,7 @@ impl Running {
 #[test]
 fn a_file_run_again_sends_nothing_twice_even_after_the_results() {
     let ledger = Downstream::start();
-    let running = Running::start(&nobody(), SECRET, &endpoint(&ledger.url));
+    let running = Running::start(&free(), SECRET, &endpoint(&ledger.url));
     running.file(&[("taro", NAME), ("hana", NAME)]);
     assert_eq!(running.apply_file(&[]).with(0).out, "2 accepted\n");
     let sandbox = &running.provider.sandbox;
@@ -235,7 +235,7 @@ fn a_file_run_again_sends_nothing_twice_even_after_the_results() {
 
 #[test]
 fn an_interrupted_file_says_what_failed_and_goes_on_where_it_was() {
-    let running = Running::start(&nobody(), SECRET, "");
+    let running = Running::start(&free(), SECRET, "");
     let hang = ["h1", "h2", "h3", "h4"];
     let faults = Faults {
         apply_hang: true,
@@ -281,7 +281,7 @@ fn an_interrupted_file_says_what_failed_and_goes_on_where_it_was() {
 
 #[test]
 fn the_name_is_in_no_line_of_the_log() {
-    let mut running = Running::start(&nobody(), SECRET, "[log]\nlevel = \"debug\"\n");
+    let mut running = Running::start(&free(), SECRET, "[log]\nlevel = \"debug\"\n");
     running.apply("taro", NAME).with(0);
     let wrong = format!("{NAME}!");
     let refused = running.apply("hana", &wrong).with(2);
