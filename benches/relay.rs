@@ -78,6 +78,8 @@ struct Wanted {
     /// Serve as the bare handler on a free port, for ourselves
     #[arg(long, hide = true)]
     bare: bool,
+    #[command(flatten)]
+    posts: bare::Posts,
     /// What cargo says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -103,6 +105,9 @@ fn main() -> anyhow::Result<()> {
     let wanted = Wanted::parse();
     if wanted.bare {
         return bare::serve();
+    }
+    if wanted.posts.is_wanted() {
+        return wanted.posts.run();
     }
     println!("{}", machine::describe());
     println!("load average before: {}", machine::load_average());

@@ -1,5 +1,5 @@
 //! The least that the same work can cost: a handler that stores nothing, a file that is appended to and synced, a loop
-//! that posts.
+//! that posts. What the relay is compared with runs in a process of its own, as the relay does.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -60,37 +60,91 @@ pub fn append_and_sync(group: usize, length: Duration) -> anyhow::Result<f64> {
     Ok(records as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Posts per second of a plain reqwest loop with so many in flight.
-pub async fn post_loop(url: &str, concurrency: usize, number: usize) -> anyhow::Result<f64> {
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls()?)
-        .no_proxy()
-        .build()?;
-    let left = Arc::new(AtomicUsize::new(number));
-    let mut tasks = tokio::task::JoinSet::new();
-    let began = Instant::now();
-    for _ in 0..concurrency {
-        let (client, url, left) = (client.clone(), url.to_owned(), Arc::clone(&left));
-        tasks.spawn(async move {
-            let take = |left: usize| left.checked_sub(1);
-            while left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-                .is_ok()
-            {
-                let body = format!(
-                    r#"{{"data":{{"userId":"none-0"}},"fill":"{}"}}"#,
-                    "x".repeat(180)
-                );
-                let answer = client.post(&url).body(body).send().await?;
-                answer.bytes().await?;
-            }
-            anyhow::Ok(())
-        });
+/// What a loop that only posts is to do.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Posts {
+    /// Post to this address in a loop, for ourselves
+    #[arg(long, hide = true)]
+    post_to: Option<String>,
+    /// So many requests at a time
+    #[arg(long, hide = true, default_value_t = 1)]
+    at_once: usize,
+    /// So many requests
+    #[arg(long, hide = true, default_value_t = 0)]
+    posts: usize,
+}
+
+impl Posts {
+    /// Whether this process is such a loop.
+    pub const fn is_wanted(&self) -> bool {
+        self.post_to.is_some()
     }
-    while let Some(done) = tasks.join_next().await {
-        done??;
+
+    /// The loop, on as many threads as the relay's stages have.
+    pub fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.post())
     }
-    Ok(number as f64 / began.elapsed().as_secs_f64())
+
+    /// Each request is as long as a delivery's, to the header; nothing is signed, and all are alike.
+    async fn post(self) -> anyhow::Result<()> {
+        let url = self.post_to.context("--post-to")?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()?;
+        let left = Arc::new(AtomicUsize::new(self.posts));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..self.at_once {
+            let (client, url, left) = (client.clone(), url.clone(), Arc::clone(&left));
+            tasks.spawn(async move {
+                let take = |left: usize| left.checked_sub(1);
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+                    .is_ok()
+                {
+                    let post = client.post(&url).body(BODY);
+                    let post = HEADERS
+                        .iter()
+                        .fold(post, |post, (name, value)| post.header(*name, *value));
+                    let answer = post.send().await?;
+                    answer.bytes().await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
+    }
+}
+
+/// A delivery of a result.
+const BODY: &str = r#"{"type":"kyc.approved","timestamp":"2026-11-21T10:00:00.123Z","data":{"merchantNo":"1027749636","userId":"none-100008","authenticationStatus":"2","status":"approved","failReason":null,"sequence":1,"source":"callback"}}"#;
+
+const HEADERS: [(&str, &str); 5] = [
+    ("content-type", "application/json"),
+    ("user-agent", "vexora-relay/0.1.0"),
+    ("webhook-id", "evt_06EWNNBYXZ0G4W3K6QZ1YFX8M8"),
+    ("webhook-timestamp", "1732988442"),
+    (
+        "webhook-signature",
+        "v1,MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    ),
+];
+
+/// A loop that posts, started; it ends when it is done, or this is dropped.
+pub fn start_posting(url: &str, at_once: usize, posts: usize) -> anyhow::Result<Killed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--post-to", url]);
+    command.args(["--at-once", &at_once.to_string()]);
+    command.args(["--posts", &posts.to_string()]);
+    Ok(Killed(command.spawn()?))
 }
 
 fn tls() -> anyhow::Result<rustls::ClientConfig> {

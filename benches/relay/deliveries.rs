@@ -1,6 +1,7 @@
-//! Deliveries out of a backlog, against a loop that only posts: each in turns, of which the figures are medians.
+//! Deliveries out of a backlog, against a loop that only posts, both in a process of their own: each in turns, of which
+//! the figures are medians.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -60,22 +61,24 @@ async fn turn(concurrency: usize, number: usize) -> anyhow::Result<[f64; 3]> {
     })?;
     filling::fill(place.data(), "healthy", number).await?;
     let relay = place.start()?;
-    let mut first = None;
-    let mut last = None;
-    let mut before = Duration::ZERO;
-    for _ in 0..number {
-        let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
-        last = arrival
-            .context("a delivery never came")?
-            .map(|arrival| arrival.at);
-        if first.is_none() {
-            (first, before) = (last, relay.cpu());
-        }
-    }
+    // What it needs until it delivers is not counted.
+    let (_, before) = (receiver.arrivals.recv().await, relay.cpu());
+    let ours = rate(&mut receiver, number - 1).await?;
     let cpu = relay.cpu().saturating_sub(before).as_secs_f64() * 1e6 / number as f64;
     relay.kill();
-    let (first, last) = first.zip(last).context("arrivals")?;
-    let ours = number as f64 / last.duration_since(first).as_secs_f64();
-    let theirs = bare::post_loop(&receiver.url(), concurrency, number).await?;
+    let posting = bare::start_posting(&receiver.url(), concurrency, number)?;
+    receiver.arrivals.recv().await;
+    let theirs = rate(&mut receiver, number - 1).await?;
+    drop(posting);
     Ok([ours, theirs, cpu])
+}
+
+/// Arrivals per second, from now until so many have come.
+async fn rate(receiver: &mut Receiver, number: usize) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    for _ in 0..number {
+        let arrival = tokio::time::timeout(SILENCE, receiver.arrivals.recv()).await;
+        arrival.context("a delivery never came")?;
+    }
+    Ok(number as f64 / began.elapsed().as_secs_f64())
 }

@@ -24,14 +24,13 @@ use arc_swap::ArcSwapOption;
 use sled::IVec;
 
 use self::draining::Drain;
-pub(super) use self::walk::Walk;
-use self::walk::is_empty;
+pub(super) use self::walk::{Walk, is_empty};
 use super::blocks::{Blocks, Bounds};
 use super::fanout::Known;
 use super::journal::JournalSettings;
 use super::keys::{self, Tree};
 use super::layout;
-use super::memory::{Recent, Step};
+use super::memory::{Layer, Recent, Step};
 use super::migrating::SCHEMA;
 use super::stretches;
 use crate::store::StoreError;
@@ -235,14 +234,14 @@ impl Engine {
     }
 
     /// Up to `limit` entries within bounds from one end, as of one moment.
-    fn chunk(
+    pub(super) fn chunk(
         &self,
         tree: Tree,
-        (start, end): Bounds<'_>,
+        bounds: Bounds<'_>,
         limit: usize,
         is_backward: bool,
     ) -> Result<Vec<(IVec, IVec)>, StoreError> {
-        if is_empty(start, end) {
+        if is_empty(bounds) {
             return Ok(Vec::new());
         }
         // In this order: what is learned of a sled that was replaced meanwhile would be kept.
@@ -252,7 +251,7 @@ impl Engine {
             beneath(&open, &recent, tree, bounds, limit, is_backward)
         };
         let queues = recent.queues();
-        stretches::read(queues, tree, (start, end), limit, is_backward, look)
+        stretches::read(queues, tree, bounds, limit, is_backward, look)
     }
 
     /// Entries from `start` up to `end`, in key order. A walk sees changes that are made meanwhile ahead of it.
@@ -333,21 +332,23 @@ impl Engine {
 
     fn steps(&self, changes: Changes) -> io::Result<Vec<Step>> {
         let open = self.open()?;
-        let sealed = self.recent().sealed.clone();
-        let is_beneath = |tree: Tree, key: &[u8]| -> io::Result<bool> {
-            let is_sealed = sealed.as_ref().is_some_and(|s| s.get(tree, key).is_some());
-            if is_sealed {
-                return Ok(true);
+        let recent = self.recent();
+        let goes = |tree: Tree, key: &[u8]| -> io::Result<bool> {
+            // What was not set here is beneath, or is hidden in vain: that costs less than to look.
+            if !recent.active.is_set(tree, key) {
+                return Ok(false);
             }
-            Ok(open.tree(tree)?.get(key)?.is_some())
+            let is_sealed = |sealed: &Arc<Layer>| sealed.get(tree, key).is_some();
+            let is_beneath = recent.sealed.as_ref().is_some_and(is_sealed);
+            Ok(!is_beneath && open.tree(tree)?.get(key)?.is_none())
         };
-        let mut steps = Vec::new();
+        let mut steps = Vec::with_capacity(changes.iter().map(|(_, entries)| entries.len()).sum());
         for (tree, entries) in changes {
             for (key, value) in entries {
                 steps.push(match value {
                     Some(value) => Step::Put(tree, key, value),
-                    None if is_beneath(tree, &key)? => Step::Hide(tree, key),
-                    None => Step::Forget(tree, key),
+                    None if goes(tree, &key)? => Step::Forget(tree, key),
+                    None => Step::Hide(tree, key),
                 });
             }
         }

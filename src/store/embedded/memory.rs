@@ -45,6 +45,11 @@ impl Layer {
         self.trees.get(usize::from(tree as u8))?.get(key)
     }
 
+    /// Whether a key has a value here.
+    pub(super) fn is_set(&self, tree: Tree, key: &[u8]) -> bool {
+        self.get(tree, key).is_some_and(Option::is_some)
+    }
+
     fn set(&mut self, tree: Tree, key: IVec, value: Option<IVec>) {
         self.hidden += usize::from(value.is_none());
         if let Some(entries) = self.trees.get_mut(usize::from(tree as u8)) {
@@ -83,9 +88,9 @@ type Range<'a> = btree_map::Range<'a, IVec, Option<IVec>>;
 pub(super) enum Step {
     /// Sets a key.
     Put(Tree, IVec, IVec),
-    /// Hides a key that a layer beneath has.
+    /// Hides a key that a layer beneath may have.
     Hide(Tree, IVec),
-    /// Takes a key away that nothing beneath has.
+    /// Takes a key away that was set here, and that nothing beneath has.
     Forget(Tree, IVec),
 }
 

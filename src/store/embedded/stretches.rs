@@ -15,7 +15,7 @@ use sled::IVec;
 
 use super::blocks::Bounds;
 use super::engine::locked;
-use super::keys::{self, Tree};
+use super::keys::{self, Key, Tree};
 
 /// Keys remembered, and stretches, of one queue tree. Beyond that all is forgotten, and learned anew.
 const MOST: usize = 16_384;
@@ -41,8 +41,8 @@ struct Queue {
     keys: BTreeSet<IVec>,
 }
 
-/// Keys found in what is known, and from where on, or up to where, nothing is known; `None`: these are all.
-type Found = (Vec<IVec>, Option<IVec>);
+/// Entries found in what is known, and from where on, or up to where, nothing is known; `None`: these are all.
+type Found = (Vec<Entry>, Option<Key>);
 
 impl Stretches {
     /// What is known of a tree; `None`: it is no queue.
@@ -86,46 +86,39 @@ impl Queue {
     }
 
     /// From a key on, up to `end`.
-    fn ahead(&self, from: &IVec, end: Option<&IVec>, limit: usize) -> Found {
-        let stretch = self.ends.range::<IVec, _>(..=from).next_back();
-        let Some((_, known)) = stretch.filter(|(_, known)| from < *known) else {
-            return (Vec::new(), Some(from.clone()));
+    fn ahead(&self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Found {
+        let begun = (Bound::Unbounded, Bound::Included(from));
+        let stretch = self.ends.range::<[u8], _>(begun).next_back();
+        let known = stretch.map(|(_, known)| known.as_ref());
+        let Some(known) = known.filter(|known| from < *known) else {
+            return (Vec::new(), Some(Key::of([from])));
         };
         let to = end.map_or(known, |end| end.min(known));
-        let found: Vec<IVec> = self
-            .keys
-            .range::<IVec, _>(from..to)
-            .take(limit)
-            .cloned()
-            .collect();
+        let keys = self.keys.range::<[u8], _>(between(from, to));
+        let found: Vec<Entry> = keys.take(limit).map(entry).collect();
         let is_all = found.len() == limit || end.is_some_and(|end| end <= known);
-        (found, (!is_all).then(|| known.clone()))
+        (found, (!is_all).then(|| Key::of([known])))
     }
 
     /// Down from what is before `end`, to `start`.
-    fn back(&self, start: &IVec, end: &IVec, limit: usize) -> Found {
-        let stretch = self.ends.range::<IVec, _>(..end).next_back();
-        let Some((known, _)) = stretch.filter(|(_, to)| end <= *to) else {
-            return (Vec::new(), Some(end.clone()));
+    fn back(&self, start: &[u8], end: &[u8], limit: usize) -> Found {
+        let begun = (Bound::Unbounded, Bound::Excluded(end));
+        let stretch = self.ends.range::<[u8], _>(begun).next_back();
+        let known = stretch.filter(|(_, to)| end <= to.as_ref());
+        let Some(known) = known.map(|(known, _)| known.as_ref()) else {
+            return (Vec::new(), Some(Key::of([end])));
         };
-        let from = start.max(known);
-        let found = self
-            .keys
-            .range::<IVec, _>(from..end)
-            .rev()
-            .take(limit)
-            .cloned();
-        let found: Vec<IVec> = found.collect();
+        let keys = self.keys.range::<[u8], _>(between(start.max(known), end));
+        let found: Vec<Entry> = keys.rev().take(limit).map(entry).collect();
         let is_all = found.len() == limit || known <= start;
-        (found, (!is_all).then(|| known.clone()))
+        (found, (!is_all).then(|| Key::of([known])))
     }
 
     /// Between these there are these keys, and no others.
-    fn learn<'k>(&mut self, from: &IVec, to: &IVec, keys: impl Iterator<Item = &'k IVec>) {
+    fn learn<'k>(&mut self, mut from: IVec, mut to: IVec, keys: impl Iterator<Item = &'k IVec>) {
         if from >= to {
             return;
         }
-        let (mut from, mut to) = (from.clone(), to.clone());
         self.keys.extend(keys.cloned());
         // Those that begin at or before its end become one with it.
         while let Some((start, end)) = self.ends.range::<IVec, _>(..=&to).next_back()
@@ -142,20 +135,29 @@ impl Queue {
     }
 }
 
-fn from_start(start: Bound<&[u8]>) -> IVec {
+fn from_start(start: Bound<&[u8]>) -> Key {
     match start {
-        Bound::Included(key) => key.into(),
-        Bound::Excluded(key) => keys::after(key).into(),
-        Bound::Unbounded => IVec::default(),
+        Bound::Included(key) => Key::of([key]),
+        Bound::Excluded(key) => keys::after(key),
+        Bound::Unbounded => Key::of([]),
     }
 }
 
-fn up_to_end(end: Bound<&[u8]>) -> Option<IVec> {
+fn up_to_end(end: Bound<&[u8]>) -> Option<Key> {
     match end {
-        Bound::Included(key) => Some(keys::after(key).into()),
-        Bound::Excluded(key) => Some(key.into()),
+        Bound::Included(key) => Some(keys::after(key)),
+        Bound::Excluded(key) => Some(Key::of([key])),
         Bound::Unbounded => None,
     }
+}
+
+fn between<'a>(from: &'a [u8], to: &'a [u8]) -> Bounds<'a> {
+    (Bound::Included(from), Bound::Excluded(to))
+}
+
+/// A queue's entry is its key.
+fn entry(key: &IVec) -> Entry {
+    (key.clone(), IVec::default())
 }
 
 /// Up to `limit` entries of a tree within bounds from one end, out of what is known and, for what is not, `beneath`, which
@@ -177,7 +179,7 @@ pub(super) fn read<E>(
     let reader = Reader { queue, beneath };
     let (from, to) = (from_start(start), up_to_end(end));
     match (to, is_backward) {
-        (to, false) => reader.forward(&from, to.as_ref(), limit),
+        (to, false) => reader.forward(&from, to.as_deref(), limit),
         (Some(to), true) => reader.backward(&from, &to, limit),
         (None, true) => (reader.beneath)((start, end), limit, true),
     }
@@ -189,12 +191,11 @@ struct Reader<'k, F> {
 }
 
 impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
-    fn forward(&self, from: &IVec, end: Option<&IVec>, limit: usize) -> Result<Vec<Entry>, E> {
-        let (found, unknown) = locked(self.queue).ahead(from, end, limit);
-        let mut found = without_values(found);
+    fn forward(&self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, E> {
+        let (mut found, unknown) = locked(self.queue).ahead(from, end, limit);
         if let Some(unknown) = unknown {
             let left = limit - found.len();
-            let number = to_read(unknown == *from, left);
+            let number = to_read(*unknown == *from, left);
             let mut more = self.learn_ahead(&unknown, end, number)?;
             more.truncate(left);
             found.append(&mut more);
@@ -203,38 +204,37 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
     }
 
     /// Reads so many entries from a key on, and remembers them.
-    fn learn_ahead(&self, from: &IVec, end: Option<&IVec>, number: usize) -> Result<Vec<Entry>, E> {
-        let to = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_ref()));
+    fn learn_ahead(
+        &self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        number: usize,
+    ) -> Result<Vec<Entry>, E> {
+        let to = end.map_or(Bound::Unbounded, Bound::Excluded);
         let found = self.look((Bound::Included(from), to), number, false)?;
         let to = if found.len() < number {
-            end.cloned()
+            end.map(IVec::from)
         } else {
             found.last().map(|(last, _)| keys::after(last).into())
         };
-        self.learn(from, to.as_ref(), &found);
+        self.learn(from, to, &found);
         Ok(found)
     }
 
-    fn backward(&self, start: &IVec, end: &IVec, limit: usize) -> Result<Vec<Entry>, E> {
-        let (found, unknown) = locked(self.queue).back(start, end, limit);
-        let mut found = without_values(found);
+    fn backward(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Entry>, E> {
+        let (mut found, unknown) = locked(self.queue).back(start, end, limit);
         if let Some(unknown) = unknown {
-            let is_new = unknown == *end;
-            if is_new && let Some(later) = keys::end_of(start).map(IVec::from).filter(|to| to > end)
-            {
+            let is_new = *unknown == *end;
+            if is_new && let Some(later) = keys::end_of(start).filter(|to| **to > *end) {
                 // Who looks at what is due by now looks at what is due a little later next.
                 self.learn_ahead(end, Some(&later), AHEAD)?;
             }
             let left = limit - found.len();
             let number = to_read(is_new, left);
-            let bounds = (
-                Bound::Included(start.as_ref()),
-                Bound::Excluded(unknown.as_ref()),
-            );
-            let mut more = self.look(bounds, number, true)?;
+            let mut more = self.look(between(start, &unknown), number, true)?;
             let from = more.last().filter(|_| more.len() == number);
             let from = from.map_or(start, |(lowest, _)| lowest);
-            self.learn(from, Some(&unknown), &more);
+            self.learn(from, Some(IVec::from(&unknown)), &more);
             more.truncate(left);
             found.append(&mut more);
         }
@@ -251,16 +251,13 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
     }
 
     /// Only what has no value can be remembered by its key alone.
-    fn learn(&self, from: &IVec, to: Option<&IVec>, found: &[Entry]) {
+    fn learn(&self, from: &[u8], to: Option<IVec>, found: &[Entry]) {
         let is_queue = found.iter().all(|(_, value)| value.is_empty());
         if let Some(to) = to.filter(|_| is_queue) {
-            locked(self.queue).learn(from, to, found.iter().map(|(key, _)| key));
+            let keys = found.iter().map(|(key, _)| key);
+            locked(self.queue).learn(IVec::from(from), to, keys);
         }
     }
-}
-
-fn without_values(keys: Vec<IVec>) -> Vec<Entry> {
-    keys.into_iter().map(|key| (key, IVec::default())).collect()
 }
 
 /// How many entries to read for somebody who wants so many more.

@@ -1,13 +1,15 @@
 //! One group of use cases on its way to disk: what they read is what is stored, overlaid by what those before them in
 //! the group decided.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use sled::IVec;
 
+use super::blocks::Bounds;
 use super::codec::{self, Record};
-use super::engine::{Changes, Engine};
+use super::engine::{Changes, Engine, is_empty};
 use super::keys::{self, Tree};
 use crate::store::{Lane, StoreError};
 
@@ -16,6 +18,9 @@ pub(super) type Pair = (IVec, IVec);
 
 /// What a key held in the overlay before: nothing, or a change (a value, or its deletion).
 type Before = Option<Option<IVec>>;
+
+/// Entries that are read in one go: whoever wants more walks.
+const AT_ONCE: usize = 256;
 
 /// What a group changes in a tree, as far as it goes.
 pub(super) type Overlay = BTreeMap<IVec, Option<IVec>>;
@@ -187,12 +192,7 @@ impl<'a> Txn<'a> {
     ) -> Result<Vec<Pair>, StoreError> {
         let end = keys::end_of(prefix);
         let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let start = Bound::Included(from);
-        let stored = self
-            .engine
-            .range(tree, start.map(IVec::from), end.map(IVec::from))?;
-        let changed = self.changes(tree).range::<[u8], _>((start, end));
-        merged(stored, changed, limit, std::cmp::Ordering::Less)
+        self.between(tree, (Bound::Included(from), end), limit, false)
     }
 
     /// The last `limit` entries before the key `end` that begin with `prefix`, the last first.
@@ -203,12 +203,34 @@ impl<'a> Txn<'a> {
         end: &[u8],
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        let (start, end) = (Bound::Included(prefix), Bound::Excluded(end));
-        let stored = self
-            .engine
-            .range(tree, start.map(IVec::from), end.map(IVec::from))?;
-        let changed = self.changes(tree).range::<[u8], _>((start, end)).rev();
-        merged(stored.rev(), changed, limit, std::cmp::Ordering::Greater)
+        let bounds = (Bound::Included(prefix), Bound::Excluded(end));
+        self.between(tree, bounds, limit, true)
+    }
+
+    /// Up to `limit` entries within bounds from one end.
+    fn between(
+        &self,
+        tree: Tree,
+        bounds: Bounds<'_>,
+        limit: usize,
+        is_backward: bool,
+    ) -> Result<Vec<Pair>, StoreError> {
+        if is_empty(bounds) {
+            return Ok(Vec::new());
+        }
+        let mut changed = self.changes(tree).range::<[u8], _>(bounds).peekable();
+        // Most have nothing of their group before them, and want little: that is read in one go.
+        if changed.peek().is_none() && limit <= AT_ONCE {
+            return self.engine.chunk(tree, bounds, limit, is_backward);
+        }
+        let (start, end) = bounds;
+        let (start, end) = (start.map(IVec::from), end.map(IVec::from));
+        let stored = self.engine.range(tree, start, end)?;
+        if is_backward {
+            merged(stored.rev(), changed.rev(), limit, Ordering::Greater)
+        } else {
+            merged(stored, changed, limit, Ordering::Less)
+        }
     }
 
     /// What the group changes in a tree, as far as it goes.
@@ -239,7 +261,7 @@ fn merged<'c>(
     stored: impl Iterator<Item = Result<(IVec, IVec), StoreError>>,
     changed: impl Iterator<Item = (&'c IVec, &'c Option<IVec>)>,
     limit: usize,
-    earlier: std::cmp::Ordering,
+    earlier: Ordering,
 ) -> Result<Vec<Pair>, StoreError> {
     let (mut stored, mut changed) = (stored.peekable(), changed.peekable());
     let mut found = Vec::new();

@@ -6,14 +6,15 @@ use sled::IVec;
 
 use super::Engine;
 use crate::store::StoreError;
+use crate::store::embedded::blocks::Bounds;
 use crate::store::embedded::keys::Tree;
 
 /// Entries read at once, at first and at most: few walks go beyond their first entries.
 const CHUNK: (usize, usize) = (4, 256);
 
 /// Whether no key can be between these; sled and the standard library refuse such bounds.
-pub(super) fn is_empty(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
-    match (start, end) {
+pub(in crate::store::embedded) fn is_empty(bounds: Bounds<'_>) -> bool {
+    match bounds {
         (Bound::Included(start), Bound::Included(end)) => start > end,
         (
             Bound::Included(start) | Bound::Excluded(start),
