@@ -1,11 +1,13 @@
 //! Log lines: to stderr, text for terminals and JSON for collectors.
 
+mod json;
 mod lines;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use self::json::Flat;
 use self::lines::{Gathering, Lines, Stderr};
 use super::Failure;
 use crate::config::settings::{LogFormat, LogSettings};
@@ -56,6 +58,7 @@ pub(super) fn start(settings: &LogSettings) -> Result<Logging, Failure> {
             .json()
             .flatten_event(true)
             .with_current_span(false)
+            .map_event_format(Flat)
             .with_filter_reloading();
         let handle = builder.reload_handle();
         exchange = Box::new(move |filter| handle.reload(filter));

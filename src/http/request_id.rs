@@ -33,7 +33,7 @@ impl RequestId {
     }
 
     fn made(bits: u128) -> Self {
-        let text = format!("{bits:032x}");
+        let text = hex::encode(bits.to_be_bytes());
         // Digits are always a header's value.
         let value = HeaderValue::try_from(text);
         Self {

@@ -1,6 +1,6 @@
 //! What a callback says: whom it speaks of, what it claims, and what its sign is to be checked over.
 //!
-//! Promise: pure and total. Whatever the bytes are, there is a reading, in time linear in their number; the format
+//! Promise: pure and total. Whatever the bytes are, there is a reading, in about the time that sorting them takes; the format
 //! is found out by looking, because the provider's pages and its callbacks need not agree. A reading is a hint: who
 //! believes it asks the status query first.
 

@@ -1,12 +1,12 @@
 //! Named values, whatever they came as: a JSON object, a form or a multipart body.
 //!
 //! Promise: numbers keep the text they were written in, because the provider's sign is over that text; time is
-//! linear in the input, and depth costs nothing (nested values are skipped over, never entered).
+//! that of sorting the names, and depth costs nothing (nested values are skipped over, never entered).
 //!
 //! A name that comes twice: the last one wins, as with the JSON parsers of Java and of browsers. Look-ups and the
 //! sign see the same single value, so nobody can show one to the one and another to the other.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -56,9 +56,9 @@ impl Value {
     }
 }
 
-/// Values by name, each name once.
+/// Values by name, each name once, in the order of the names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields(HashMap<String, Value>);
+pub(super) struct Fields(BTreeMap<String, Value>);
 
 impl FromIterator<(String, Value)> for Fields {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Self {
@@ -107,13 +107,10 @@ impl Fields {
 
     /// All of it, for checking the sign, in order of the names.
     pub(super) fn params(&self) -> Vec<Param> {
-        let mut params: Vec<Param> = self
-            .0
-            .iter()
+        let named = self.0.iter();
+        named
             .map(|(name, value)| (name.clone(), value.param()))
-            .collect();
-        params.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        params
+            .collect()
     }
 }
 

@@ -199,7 +199,7 @@ impl Store for SledStore {
         self.committer
             .submit_or_refuse(move |txn| {
                 txn.require_room()?;
-                accepting::accept(txn, &callback, fresh, &routing)
+                accepting::accept(txn, callback, fresh, &routing)
             })
             .await
     }

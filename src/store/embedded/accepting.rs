@@ -21,40 +21,39 @@ const UNRECOGNIZED_KEPT: usize = 200;
 
 pub(super) fn accept(
     txn: &mut Txn<'_>,
-    callback: &Callback,
+    mut callback: Callback,
     fresh: EventId,
     routing: &Routing,
 ) -> Result<(), StoreError> {
-    let at = callback.arrival.at;
-    let Some(user) = &callback.user else {
+    let Some(user) = callback.user.clone() else {
         txn.put(&callback.id.to_bytes(), callback.clone())?;
-        return keep_unrecognized(txn, callback, fresh, routing);
+        return keep_unrecognized(txn, &callback, fresh, routing);
     };
-    let merchant = &callback.merchant;
-    let key = keys::user(merchant, user);
+    let (at, trust) = (callback.arrival.at, callback.trust());
+    let (id, merchant) = (callback.id, callback.merchant.clone());
+    let key = keys::user(&merchant, &user);
     let running: Option<Verification> = txn.get(&key)?;
     let state: Option<UserState> = txn.get(&key)?;
-    let open = open_count(txn, merchant)?;
-    let mut kept = callback.clone();
-    match Stranger::receive(callback, state.is_some(), running.as_ref(), open) {
+    let open = open_count(txn, &merchant)?;
+    match Stranger::receive(&callback, state.is_some(), running.as_ref(), open) {
         Reception::Refused => return Err(StoreError::Overloaded),
         Reception::Compact => {
-            kept.arrival.body.truncate(Stranger::BODY_KEPT);
-            drop_callbacks(txn, merchant, user, Stranger::CALLBACKS_KEPT - 1)?;
+            callback.arrival.body.truncate(Stranger::BODY_KEPT);
+            drop_callbacks(txn, &merchant, &user, Stranger::CALLBACKS_KEPT - 1)?;
         }
-        Reception::Whole if callback.trust() == Trust::Open => {
-            drop_untrusted(txn, merchant, user, Stranger::UNTRUSTED_KEPT - 1)?;
+        Reception::Whole if trust == Trust::Open => {
+            drop_untrusted(txn, &merchant, &user, Stranger::UNTRUSTED_KEPT - 1)?;
         }
         Reception::Whole => {}
     }
     if let Some(state) = state {
-        hear_claim(txn, callback, user, state)?;
+        hear_claim(txn, &callback, &user, state)?;
     }
-    txn.put(&callback.id.to_bytes(), kept)?;
-    let by_user = keys::callback_of_user(merchant, user, callback.id);
+    txn.put(&id.to_bytes(), callback)?;
+    let by_user = keys::callback_of_user(&merchant, &user, id);
     txn.put_raw(Tree::CallbacksByUser, by_user, Vec::new());
-    let after = rung(running.as_ref(), Source::Callback, callback.trust(), at);
-    replace(txn, merchant, user, running.as_ref(), Some(after))
+    let after = rung(running.as_ref(), Source::Callback, trust, at);
+    replace(txn, &merchant, &user, running.as_ref(), Some(after))
 }
 
 /// How far back a callback is compared with those before it: the provider sends one nine times.

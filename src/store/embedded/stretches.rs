@@ -204,12 +204,7 @@ impl<E, F: Fn(Bounds<'_>, usize, bool) -> Result<Vec<Entry>, E>> Reader<'_, F> {
     }
 
     /// Reads so many entries from a key on, and remembers them.
-    fn learn_ahead(
-        &self,
-        from: &[u8],
-        end: Option<&[u8]>,
-        number: usize,
-    ) -> Result<Vec<Entry>, E> {
+    fn learn_ahead(&self, from: &[u8], end: Option<&[u8]>, number: usize) -> Result<Vec<Entry>, E> {
         let to = end.map_or(Bound::Unbounded, Bound::Excluded);
         let found = self.look((Bound::Included(from), to), number, false)?;
         let to = if found.len() < number {

@@ -241,7 +241,10 @@ impl<'a> Txn<'a> {
 
     /// Rings for a lane once the group is durable.
     pub(super) fn ring(&mut self, lane: Lane) {
-        self.rings.push(lane);
+        // Use cases that come together are mostly for the same one.
+        if self.rings.last() != Some(&lane) {
+            self.rings.push(lane);
+        }
     }
 
     /// What is to be written, and who is to be woken after.
