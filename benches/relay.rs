@@ -75,7 +75,7 @@ struct Wanted {
     /// How long callbacks come in the part `soak` [default: 10m, 60s with --quick]
     #[arg(long, value_parser = humantime::parse_duration)]
     soak: Option<Duration>,
-    /// Serve as the bare handler on a free port, for ourselves
+    /// Serve as the bare handler on a free port, or with --post-to as the bare relay, for ourselves
     #[arg(long, hide = true)]
     bare: bool,
     #[command(flatten)]
@@ -103,11 +103,11 @@ impl Wanted {
 
 fn main() -> anyhow::Result<()> {
     let wanted = Wanted::parse();
-    if wanted.bare {
-        return bare::serve();
-    }
-    if wanted.posts.is_wanted() {
-        return wanted.posts.run();
+    match (wanted.bare, wanted.posts.to()) {
+        (true, None) => return bare::serve(),
+        (true, Some(to)) => return bare::relay(to),
+        (false, Some(_)) => return wanted.posts.run(),
+        (false, None) => {}
     }
     println!("{}", machine::describe());
     println!("load average before: {}", machine::load_average());

@@ -293,15 +293,17 @@ impl Stage for Deliverer {
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
         let lane = Lane::Deliver(self.parts.endpoint.clone());
         let due = self.parts.store.next_due(&lane).await?;
+        Ok(due.map(|due| self.rests_until().map_or(due, |until| due.max(until))))
+    }
+
+    fn rests_until(&self) -> Option<Timestamp> {
         let now = self.parts.clock.now();
-        Ok(due.map(|due| match &self.pace {
-            Some(pace) => due.max(
-                pace.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .next_at(now),
-            ),
-            None => due,
-        }))
+        let next = self.pace.as_ref().map(|pace| {
+            pace.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next_at(now)
+        });
+        next.filter(|next| *next > now)
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

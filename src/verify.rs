@@ -246,14 +246,18 @@ impl Stage for Verifier {
         } else {
             due
         };
-        let allowed = self.paces().fold(due, |due, pace| {
-            due.max(
-                pace.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .next_at(now),
-            )
-        });
+        let allowed = self.rests_until().map_or(due, |until| due.max(until));
         Ok(Some(allowed.max(self.parts.provider.open_at(now))))
+    }
+
+    fn rests_until(&self) -> Option<Timestamp> {
+        let now = self.parts.clock.now();
+        let next = self.paces().map(|pace| {
+            pace.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next_at(now)
+        });
+        next.max().filter(|next| *next > now)
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -57,6 +57,12 @@ pub trait Stage: Send + Sync + 'static {
     /// The store failed.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Until when its limits allow nothing, whatever comes: nobody is to be woken for what may not go. `None`: something may
+    /// go now.
+    fn rests_until(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// When the oldest due piece was due that waits for nobody but us: what a breaker holds, or whom anybody can make
     /// wait, does not count. For telling whether we keep up.
     ///
@@ -184,6 +190,16 @@ pub async fn run<S: Stage>(
                 if more {
                     continue;
                 }
+                if let Some(until) = stage.rests_until() {
+                    // Whoever rings meanwhile wakes nobody, and is heard by the next look.
+                    rung.set(bell.notified());
+                    tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => return,
+                        () = clock.sleep_until(until.min(beat.next())) => {}
+                    }
+                    continue;
+                }
                 let now = clock.now();
                 // Due, but not to be had: whatever holds it back, looking harder does not help.
                 let earliest = if none { now.plus(NOT_TO_BE_HAD) } else { now };
@@ -226,3 +242,6 @@ async fn next_look<S: Stage>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

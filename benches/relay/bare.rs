@@ -32,10 +32,65 @@ pub fn serve() -> anyhow::Result<()> {
     })
 }
 
+/// A relay that keeps nothing and asks nobody: what it is told it posts, as a delivery, from so many tasks as an
+/// endpoint of ours has permits. In a process of its own; prints its address.
+pub fn relay(to: &str) -> anyhow::Result<()> {
+    actix_web::rt::System::new().block_on(async {
+        let socket = TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", socket.local_addr()?);
+        let (taken, waiting) = tokio::sync::mpsc::unbounded_channel::<web::Bytes>();
+        let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
+        let client = client()?;
+        for _ in 0..AT_ONCE {
+            let (client, to, waiting) = (client.clone(), to.to_owned(), Arc::clone(&waiting));
+            actix_web::rt::spawn(async move {
+                loop {
+                    let Some(callback) = waiting.lock().await.recv().await else {
+                        break;
+                    };
+                    let user = serde_json::from_slice::<Callback>(&callback);
+                    let body = user.map(|of| BODY.replace("none-100008", &of.user));
+                    let _counted_by_who_waits = post(&client, &to, body?).await;
+                }
+                anyhow::Ok(())
+            });
+        }
+        let app = move || {
+            let taken = taken.clone();
+            App::new().default_service(web::to(move |body: web::Bytes| {
+                let _nobody_left = taken.send(body);
+                async { "OK" }
+            }))
+        };
+        let server = HttpServer::new(app).workers(WORKERS).listen(socket)?;
+        server.run().await?;
+        Ok(())
+    })
+}
+
+/// As many as an endpoint has permits.
+const AT_ONCE: usize = 8;
+
+/// As far as a relay that believes it must read it.
+#[derive(serde::Deserialize)]
+struct Callback {
+    #[serde(rename = "userId")]
+    user: String,
+}
+
 /// The handler, started; it ends when this is dropped.
 pub fn start() -> anyhow::Result<(Killed, SocketAddr)> {
+    start_listening(&["--bare"])
+}
+
+/// The relay that keeps nothing, started; it ends when this is dropped.
+pub fn start_relay(to: &str) -> anyhow::Result<(Killed, SocketAddr)> {
+    start_listening(&["--bare", "--post-to", to])
+}
+
+fn start_listening(arguments: &[&str]) -> anyhow::Result<(Killed, SocketAddr)> {
     let child = Command::new(std::env::current_exe()?)
-        .arg("--bare")
+        .args(arguments)
         .stdout(Stdio::piped())
         .spawn()?;
     let mut child = Killed(child);
@@ -75,9 +130,9 @@ pub struct Posts {
 }
 
 impl Posts {
-    /// Whether this process is such a loop.
-    pub const fn is_wanted(&self) -> bool {
-        self.post_to.is_some()
+    /// Where to.
+    pub fn to(&self) -> Option<&str> {
+        self.post_to.as_deref()
     }
 
     /// The loop, on as many threads as the relay's stages have.
@@ -92,11 +147,7 @@ impl Posts {
     /// Each request is as long as a delivery's, to the header; nothing is signed, and all are alike.
     async fn post(self) -> anyhow::Result<()> {
         let url = self.post_to.context("--post-to")?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .tcp_nodelay(true)
-            .no_proxy()
-            .build()?;
+        let client = client()?;
         let left = Arc::new(AtomicUsize::new(self.posts));
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..self.at_once {
@@ -107,12 +158,7 @@ impl Posts {
                     .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
                     .is_ok()
                 {
-                    let post = client.post(&url).body(BODY);
-                    let post = HEADERS
-                        .iter()
-                        .fold(post, |post, (name, value)| post.header(*name, *value));
-                    let answer = post.send().await?;
-                    answer.bytes().await?;
+                    post(&client, &url, BODY.to_owned()).await?;
                 }
                 anyhow::Ok(())
             });
@@ -145,6 +191,20 @@ pub fn start_posting(url: &str, at_once: usize, posts: usize) -> anyhow::Result<
     command.args(["--at-once", &at_once.to_string()]);
     command.args(["--posts", &posts.to_string()]);
     Ok(Killed(command.spawn()?))
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().tls_backend_preconfigured(tls()?);
+    Ok(builder.tcp_nodelay(true).no_proxy().build()?)
+}
+
+async fn post(client: &reqwest::Client, to: &str, body: String) -> anyhow::Result<()> {
+    let post = client.post(to).body(body);
+    let post = HEADERS
+        .iter()
+        .fold(post, |post, (name, value)| post.header(*name, *value));
+    post.send().await?.bytes().await?;
+    Ok(())
 }
 
 fn tls() -> anyhow::Result<rustls::ClientConfig> {

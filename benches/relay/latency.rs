@@ -1,5 +1,6 @@
 //! From a callback's being sent to its webhook's arrival: accept, query, record, claim, deliver.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,14 @@ pub async fn run(wanted: &Wanted) -> anyhow::Result<()> {
     let _warm = at_rate(&relay, &sandbox, &receiver, 200, wanted.length() / 2).await?;
     let (rate, times) = at_rate(&relay, &sandbox, &receiver, 200, wanted.length() * 2).await?;
     say("200/s", rate, &times);
-    let (rate, times) = saturated(&relay, &sandbox, &receiver, 64, wanted.length()).await?;
+    let (rate, times) = saturated(
+        (relay.callbacks, &relay.path),
+        &sandbox,
+        &receiver,
+        64,
+        wanted.length(),
+    )
+    .await?;
     say("saturation, 64 under way", rate, &times);
     relay.kill();
     Ok(())
@@ -120,7 +128,7 @@ pub async fn at_rate(
 
 /// The next one goes when the webhook of one before has come.
 pub async fn saturated(
-    relay: &Relay,
+    (to, path): (SocketAddr, &str),
     sandbox: &Arc<Sandbox>,
     receiver: &Arc<Receiver>,
     under_way: usize,
@@ -129,9 +137,9 @@ pub async fn saturated(
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..under_way {
-        let mut connection = Connection::open(relay.callbacks).await?;
+        let mut connection = Connection::open(to).await?;
         let (sandbox, receiver) = (Arc::clone(sandbox), Arc::clone(receiver));
-        let path = relay.path.clone();
+        let path = path.to_owned();
         tasks.spawn(async move {
             let mut times = Vec::new();
             while began.elapsed() < length {

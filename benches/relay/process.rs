@@ -181,7 +181,7 @@ impl Relay {
         })
     }
 
-    fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.0.id()
     }
 

@@ -29,6 +29,13 @@ pub(super) enum Value {
 
 impl Value {
     fn from_json(raw: &str) -> Self {
+        // Most texts escape nothing, and what stands between their quotes was looked at already.
+        let plain = raw
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        if let Some(plain) = plain.filter(|plain| !plain.as_bytes().contains(&b'\\')) {
+            return Self::Text(plain.to_owned());
+        }
         match raw.as_bytes().first() {
             Some(b'"') => serde_json::from_str(raw)
                 .map_or_else(|_lone_surrogate| Self::Other(raw.to_owned()), Self::Text),

@@ -207,8 +207,9 @@ impl Loop {
                 if synced.is_some() {
                     self.end_pause();
                 }
-                self.ring(rings);
+                // In this order: to wake a worker takes as long as a part of the sync, and callers wait for nothing else.
                 answers.into_iter().for_each(|answer| answer(Ok(())));
+                self.ring(rings);
             }
             Err(error) => {
                 self.parts.metrics.failed();

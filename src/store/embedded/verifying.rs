@@ -51,14 +51,22 @@ pub(super) fn next_rung(
 fn first_due(engine: &Engine, places: Vec<Key>) -> Result<Option<Timestamp>, StoreError> {
     let mut earliest: Option<Timestamp> = None;
     for prefix in places {
-        if let Some(entry) = engine.prefix(Tree::VerifyDue, &prefix)?.next() {
-            let (key, _) = entry?;
-            let (due, _) = keys::parse_verify_due(&prefix, &key)
-                .ok_or_else(|| damaged(Tree::VerifyDue, &key, "not a due time and a user"))?;
+        if let Some(due) = first_of(engine, &prefix)? {
             earliest = Some(earliest.map_or(due, |known| known.min(due)));
         }
     }
     Ok(earliest)
+}
+
+/// When the first of a place is due.
+fn first_of(engine: &Engine, prefix: &[u8]) -> Result<Option<Timestamp>, StoreError> {
+    let Some(entry) = engine.prefix(Tree::VerifyDue, prefix)?.next() else {
+        return Ok(None);
+    };
+    let (key, _) = entry?;
+    let (due, _) = keys::parse_verify_due(prefix, &key)
+        .ok_or_else(|| damaged(Tree::VerifyDue, &key, "not a due time and a user"))?;
+    Ok(Some(due))
 }
 
 pub(super) fn any_due(
@@ -67,7 +75,12 @@ pub(super) fn any_due(
     lane: VerifyLane,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    Ok(next_due(engine, merchant, lane)?.is_some_and(|due| due <= now))
+    for prefix in places(merchant, lane) {
+        if first_of(engine, &prefix)?.is_some_and(|due| due <= now) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 pub(super) fn claim(
@@ -81,6 +94,9 @@ pub(super) fn claim(
     let mut claims = Vec::new();
     for prefix in places(merchant, lane) {
         let open = limit.saturating_sub(claims.len());
+        if open == 0 {
+            break;
+        }
         for (key, _) in txn.first(Tree::VerifyDue, &prefix, open)? {
             let Some((due, user)) = keys::parse_verify_due(&prefix, &key) else {
                 return Err(damaged(Tree::VerifyDue, &key, "not a due time and a user"));

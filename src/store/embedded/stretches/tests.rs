@@ -64,7 +64,7 @@ impl Model {
         } else {
             all.take(limit).collect()
         };
-        without_values(keys)
+        keys.iter().map(entry).collect()
     }
 
     fn read(&self, bounds: Bounds<'_>, limit: usize, is_backward: bool) -> Vec<Entry> {
@@ -135,7 +135,7 @@ proptest! {
 fn who_takes_from_the_front_seldom_looks_beneath() {
     let mut model = Model::full();
     for number in 0..64 {
-        assert_eq!(model.read(ALL, 1, false), without_values(vec![key(number)]));
+        assert_eq!(model.read(ALL, 1, false), vec![entry(&key(number))]);
         model.set(number, false);
     }
     assert_eq!(model.looks.get(), 2, "a few at first, then many ahead");
@@ -193,7 +193,7 @@ fn each_queue_has_its_own_and_other_trees_have_nothing() {
     let known = Stretches::default();
     let looks = Cell::new(0);
     for tree in [Tree::VerifyDue, TREE, Tree::Users] {
-        let own = without_values(vec![IVec::from(&[PREFIX, tree as u8])]);
+        let own = vec![entry(&IVec::from(&[PREFIX, tree as u8]))];
         for _ in 0..2 {
             let found = read(&known, tree, ALL, 1, false, |_, _, _| {
                 looks.set(looks.get() + 1);
