@@ -13,6 +13,7 @@
 //! sync as done. It is cut back to its last synced record where that works, and the next record opens a new file whose
 //! first sequence says from where on the old one no longer counts.
 
+mod checksum;
 pub(super) mod format;
 pub(super) mod reading;
 
@@ -39,9 +40,10 @@ const AHEAD: u64 = 1 << 20;
 /// The least that the system writes, or does not, as a whole when a process is killed.
 const PAGE: u64 = 4096;
 
-/// Bytes of unsynced changes that the next group may carry with it. A sync of so much takes little longer than one of a
+/// Bytes of unsynced changes that the next group may carry with it: about as many as a busy relay writes in the time
+/// after which they are synced anyway. Everybody waits for a sync, and one of so much takes little longer than one of a
 /// single group.
-const LOOSE: usize = 64 << 10;
+const LOOSE: usize = 512 << 10;
 
 /// How large files may grow and when they are replaced.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,8 @@ pub(super) struct Journal {
     metrics: Arc<CommitMetrics>,
     /// Changes that were written and not synced: the beginning of the next record's payload.
     loose: Vec<u8>,
+    /// The checksum of these.
+    loose_checksum: u32,
 }
 
 impl Journal {
@@ -139,6 +143,7 @@ impl Journal {
             written: found.iter().map(|segment| segment.length).sum(),
             metrics: Arc::default(),
             loose: Vec::new(),
+            loose_checksum: 0,
         })
     }
 
@@ -201,7 +206,8 @@ impl Journal {
         self.sequence += 1;
         self.written += u64::try_from(format::PREFIX + self.loose.len()).unwrap_or(u64::MAX);
         self.loose.clear();
-        self.loose.shrink_to(2 * LOOSE);
+        self.loose.shrink_to(LOOSE);
+        self.loose_checksum = 0;
         Ok(self.sequence)
     }
 
@@ -221,11 +227,14 @@ impl Journal {
 
     /// Writes the next record, or makes it longer. If that fails it is what it was.
     fn put(&mut self, changes: &Changes, is_synced: bool) -> io::Result<()> {
-        let length = self.loose.len();
+        let (length, before) = (self.loose.len(), self.loose_checksum);
         format::append(&mut self.loose, changes);
+        let new = self.loose.get(length..).unwrap_or_default();
+        self.loose_checksum = crc32c::crc32c_append(before, new);
         let written = self.put_payload(is_synced);
         if written.is_err() {
             self.loose.truncate(length);
+            self.loose_checksum = before;
         }
         written
     }
@@ -278,7 +287,8 @@ impl Journal {
 
     /// Writes what the file lacks of the next record.
     fn write_new(&self, current: &mut Current) -> io::Result<()> {
-        let prefix = format::prefix(current.salt, self.sequence + 1, &self.loose)?;
+        let payload = (self.loose.len(), self.loose_checksum);
+        let prefix = format::prefix(current.salt, self.sequence + 1, payload)?;
         let is_begun = current.loose > 0;
         let new = self.loose.get(current.loose..).unwrap_or_default();
         let mut bytes = Vec::with_capacity(format::PREFIX + new.len());

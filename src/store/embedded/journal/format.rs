@@ -12,6 +12,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 
 use sled::IVec;
 
+use super::checksum;
 use crate::store::embedded::engine::{Change, Changes};
 use crate::store::embedded::keys::Tree;
 
@@ -122,23 +123,21 @@ fn checksum(salt: u64, length: &[u8], rest: &[&[u8]]) -> u32 {
     crc
 }
 
-/// The bytes before a record's payload, which may not exceed 4 GiB.
+/// The bytes before a record's payload of so many bytes with this checksum; it may not exceed 4 GiB.
 pub(in crate::store::embedded) fn prefix(
     salt: u64,
     sequence: u64,
-    payload: &[u8],
+    (length, payload): (usize, u32),
 ) -> std::io::Result<[u8; PREFIX]> {
-    let length = u32::try_from(payload.len())
-        .map_err(std::io::Error::other)?
-        .to_le_bytes();
-    let sequence = sequence.to_le_bytes();
-    let crc = checksum(salt, &length, &[&sequence, payload]).to_le_bytes();
+    let number = u32::try_from(length).map_err(std::io::Error::other)?;
+    let (length, sequence) = (number.to_le_bytes(), sequence.to_le_bytes());
+    let crc = checksum::joined(checksum(salt, &length, &[&sequence]), payload, number);
     let mut prefix = [0; PREFIX];
-    let fields = length.iter().chain(&crc).chain(&sequence);
+    let fields = length.into_iter().chain(crc.to_le_bytes()).chain(sequence);
     prefix
         .iter_mut()
         .zip(fields)
-        .for_each(|(at, byte)| *at = *byte);
+        .for_each(|(at, byte)| *at = byte);
     Ok(prefix)
 }
 
@@ -149,7 +148,8 @@ pub(in crate::store::embedded) fn frame(
     sequence: u64,
     payload: &[u8],
 ) -> std::io::Result<()> {
-    out.extend_from_slice(&prefix(salt, sequence, payload)?);
+    let of_payload = (payload.len(), crc32c::crc32c(payload));
+    out.extend_from_slice(&prefix(salt, sequence, of_payload)?);
     out.extend_from_slice(payload);
     Ok(())
 }

@@ -270,7 +270,7 @@ fn much_that_is_loose_is_synced() {
     let synced = (0..=255).find_map(|number| {
         let large = vec![(
             Tree::Events,
-            vec![(vec![number].into(), Some(vec![number; 300].into()))],
+            vec![(vec![number].into(), Some(vec![number; 3000].into()))],
         )];
         journal.append_loose(&large).unwrap()
     });
