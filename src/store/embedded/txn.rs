@@ -218,18 +218,28 @@ impl<'a> Txn<'a> {
         if is_empty(bounds) {
             return Ok(Vec::new());
         }
-        let mut changed = self.changes(tree).range::<[u8], _>(bounds).peekable();
-        // Most have nothing of their group before them, and want little: that is read in one go.
-        if changed.peek().is_none() && limit <= AT_ONCE {
-            return self.engine.chunk(tree, bounds, limit, is_backward);
+        let changed = self.changes(tree).range::<[u8], _>(bounds);
+        let (changed, order): (Vec<_>, _) = if is_backward {
+            (changed.rev().collect(), Ordering::Greater)
+        } else {
+            (changed.collect(), Ordering::Less)
+        };
+        // Each change hides one of what is stored at most. Most want little, and that is read in one go.
+        let enough = limit.saturating_add(changed.len());
+        if enough <= AT_ONCE {
+            let stored = self.engine.chunk(tree, bounds, enough, is_backward)?;
+            if changed.is_empty() {
+                return Ok(stored);
+            }
+            return merged(stored.into_iter().map(Ok), changed, limit, order);
         }
         let (start, end) = bounds;
         let (start, end) = (start.map(IVec::from), end.map(IVec::from));
         let stored = self.engine.range(tree, start, end)?;
         if is_backward {
-            merged(stored.rev(), changed.rev(), limit, Ordering::Greater)
+            merged(stored.rev(), changed, limit, order)
         } else {
-            merged(stored, changed, limit, Ordering::Less)
+            merged(stored, changed, limit, order)
         }
     }
 
@@ -260,13 +270,13 @@ impl<'a> Txn<'a> {
 }
 
 /// Stored entries overlaid by changes, both in the same order of keys; `earlier` is how a key that comes first compares.
-fn merged<'c>(
+fn merged(
     stored: impl Iterator<Item = Result<(IVec, IVec), StoreError>>,
-    changed: impl Iterator<Item = (&'c IVec, &'c Option<IVec>)>,
+    changed: Vec<(&IVec, &Option<IVec>)>,
     limit: usize,
     earlier: Ordering,
 ) -> Result<Vec<Pair>, StoreError> {
-    let (mut stored, mut changed) = (stored.peekable(), changed.peekable());
+    let (mut stored, mut changed) = (stored.peekable(), changed.into_iter().peekable());
     let mut found = Vec::new();
     while found.len() < limit {
         let take_stored = match (stored.peek(), changed.peek()) {
