@@ -127,8 +127,30 @@ impl Browser {
         self.send("POST", "/goog/cdp/execute", &body).await
     }
 
+    /// To another page; until it is there.
     pub async fn go(&self, url: &str) {
+        self.leaves().await;
         self.send("POST", "/url", &json!({"url": url})).await;
+        self.arrives(url).await;
+    }
+
+    /// Marks the page that is shown, so that it is not taken for the next.
+    async fn leaves(&self) {
+        self.value("document.documentElement.dataset.left = ''")
+            .await;
+    }
+
+    /// Until a whole page is shown that is not marked. For a moment there is neither, and whatever is looked at then is
+    /// nothing.
+    async fn arrives(&self, to: &str) {
+        let arrived =
+            "document.readyState === 'complete' && !('left' in document.documentElement.dataset)";
+        let waiting = async {
+            while self.value(arrived).await != json!(true) {
+                tokio::task::yield_now().await;
+            }
+        };
+        in_time(to, waiting).await;
     }
 
     async fn element(&self, css: &str) -> String {
@@ -147,17 +169,9 @@ impl Browser {
     /// A link, or the button of a form; until the page is there that it leads to. What the one before showed might
     /// otherwise be taken for it, or be looked for while neither is there.
     pub async fn follow(&self, css: &str) {
-        self.value("document.documentElement.dataset.left = ''")
-            .await;
+        self.leaves().await;
         self.click(css).await;
-        let arrived =
-            "document.readyState === 'complete' && !('left' in document.documentElement.dataset)";
-        let waiting = async {
-            while self.value(arrived).await != json!(true) {
-                tokio::task::yield_now().await;
-            }
-        };
-        in_time(css, waiting).await;
+        self.arrives(css).await;
     }
 
     pub async fn types(&self, css: &str, text: &str) {

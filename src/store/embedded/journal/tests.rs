@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -14,7 +16,7 @@ use super::reading::{self, JournalError};
 use super::{JOURNAL, Journal, JournalSettings};
 use crate::store::embedded::engine::Changes;
 use crate::store::embedded::keys::Tree;
-use crate::store::embedded::machine::ThisMachine;
+use crate::store::embedded::machine::{Machine, OutFile, Point, ThisMachine};
 
 const SMALL: JournalSettings = JournalSettings {
     segment: 600,
@@ -222,6 +224,72 @@ proptest! {
         }
     }
 }
+/// Each record's sequence and the keys that it puts, as whoever opens it after a kill would find it.
+fn records(data: &Path) -> Vec<(u64, Vec<Vec<u8>>)> {
+    let mut found = Vec::new();
+    let end = reading::read(&data.join(JOURNAL), 0, None, &mut |sequence, payload| {
+        let puts = format::changes(payload)
+            .unwrap()
+            .into_iter()
+            .filter(|(_, _, value)| value.is_some());
+        found.push((sequence, puts.map(|(_, key, _)| key.to_vec()).collect()));
+        Ok(())
+    });
+    assert!(end.unwrap().torn.is_none());
+    found
+}
+
+/// Fails once what was written is in the file, when it is told to.
+#[derive(Debug, Default)]
+struct Refusing(AtomicBool);
+
+impl Machine for Refusing {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
+        ThisMachine.create(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        ThisMachine.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        ThisMachine.remove(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        ThisMachine.sync_directory(path)
+    }
+
+    fn boot(&self) -> Option<String> {
+        ThisMachine.boot()
+    }
+
+    fn reached(&self, point: Point) -> io::Result<()> {
+        let refuses = point == Point::WrittenNotSynced && self.0.swap(false, Ordering::Relaxed);
+        if refuses {
+            return Err(io::Error::other("refused"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_loose_group_that_was_refused_is_in_no_record_and_spoils_none() {
+    let data = tempfile::tempdir().unwrap();
+    fs::create_dir_all(data.path().join(JOURNAL)).unwrap();
+    let machine = Arc::new(Refusing::default());
+    let settings = JournalSettings::default();
+    let beneath: Arc<dyn Machine> = Arc::<Refusing>::clone(&machine);
+    let mut journal = Journal::after(0, 1, beneath, data.path(), settings).unwrap();
+    journal.append_loose(&group(2)).unwrap();
+    machine.0.store(true, Ordering::Relaxed);
+    assert!(journal.append_loose(&group(3)).is_err());
+    journal.append_loose(&group(4)).unwrap();
+    assert_eq!(records(data.path()), [(1, vec![vec![2], vec![4]])]);
+    assert_eq!(journal.append(&group(5)).unwrap(), 1);
+    let all = [(1, vec![vec![2], vec![4], vec![5]])];
+    assert_eq!(records(data.path()), all);
+}
 
 #[test]
 fn what_is_loose_survives_a_kill_and_goes_into_the_next_record() {
@@ -230,29 +298,7 @@ fn what_is_loose_survives_a_kill_and_goes_into_the_next_record() {
     journal.append(&group(1)).unwrap();
     assert_eq!(journal.append_loose(&group(2)).unwrap(), None);
     assert_eq!(journal.append_loose(&group(3)).unwrap(), None);
-    // As whoever opens it after a kill would find it.
-    let records = || {
-        let mut found = Vec::new();
-        let end = reading::read(
-            &data.path().join(JOURNAL),
-            0,
-            None,
-            &mut |sequence, payload| {
-                let puts = format::changes(payload)
-                    .unwrap()
-                    .into_iter()
-                    .filter(|(_, _, value)| value.is_some());
-                found.push((
-                    sequence,
-                    puts.map(|(_, key, _)| key.to_vec()).collect::<Vec<_>>(),
-                ));
-                Ok(())
-            },
-        )
-        .unwrap();
-        assert!(end.torn.is_none());
-        found
-    };
+    let records = || records(data.path());
     assert_eq!(records(), [(1, vec![vec![1]]), (2, vec![vec![2], vec![3]])]);
     assert_eq!(journal.append(&group(4)).unwrap(), 2);
     let all = [(1, vec![vec![1]]), (2, vec![vec![2], vec![3], vec![4]])];
