@@ -207,9 +207,9 @@ impl Loop {
                 if synced.is_some() {
                     self.end_pause();
                 }
-                // In this order: to wake a worker takes as long as a part of the sync, and callers wait for nothing else.
-                answers.into_iter().for_each(|answer| answer(Ok(())));
+                // In this order: whoever was answered may count on it that the others have been rung for.
                 self.ring(rings);
+                answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(error) => {
                 self.parts.metrics.failed();
