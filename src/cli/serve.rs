@@ -1,6 +1,5 @@
 //! `serve`: the relay as a service.
 
-mod heap;
 mod manager;
 mod reloading;
 mod sockets;
@@ -20,12 +19,8 @@ use crate::config::settings::{Config, Listen};
 use crate::store::embedded::OpenReport;
 
 pub(super) fn run(file: Option<PathBuf>, _output: &Output) -> Result<(), Failure> {
-    let settled = heap::settle();
     let (file, config) = load(file)?;
     let logging = logging::start(&config.log)?;
-    if let Err(error) = settled {
-        tracing::warn!(%error, "the program could not be started again with fewer arenas; it goes on, and will take more memory");
-    }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -38,8 +33,6 @@ async fn serve(file: &Path, config: &Config, logging: &Logging) -> Result<(), Fa
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    // Whoever hangs up while being written to ends nothing, also where the attempt to start again has reset this.
-    let _ignored = signal(SignalKind::pipe())?;
     let deps = Deps {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),

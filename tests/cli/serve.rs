@@ -100,40 +100,14 @@ fn an_address_that_is_taken_is_named() {
     }
 }
 
-/// glibc reads its settings once, before the program begins.
+/// It says so itself, where it is asked to.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
-fn the_same_process_starts_again_with_few_arenas_unless_somebody_has_said_how_many() {
+fn memory_comes_from_an_allocator_of_its_own() {
     let place = Place::with(&config(BASE, ""));
-    let said = [
-        (
-            None,
-            vec!["MALLOC_ARENA_MAX=4", "MALLOC_MMAP_THRESHOLD_=1048576"],
-        ),
-        (Some(("MALLOC_ARENA_MAX", "7")), vec!["MALLOC_ARENA_MAX=7"]),
-        (Some(("GLIBC_TUNABLES", "glibc.malloc.arena_max=7")), vec![]),
-        // As where the loader takes glibc's own away from what was started again: not for ever.
-        (Some(("VEXORA_RELAY_STARTED_AGAIN", "1")), vec![]),
-    ];
-    for (variable, expected) in said {
-        let mut command = place.command(&["serve"]);
-        command.env_remove("GLIBC_TUNABLES");
-        command.envs(variable);
-        let mut relay = Service::start(command);
-        relay.ready();
-        let of_process = |file: &str| {
-            let path = format!("/proc/{}/{file}", relay.pid());
-            let text = String::from_utf8(std::fs::read(path).unwrap()).unwrap();
-            text.split('\0').map(str::to_owned).collect::<Vec<_>>()
-        };
-        let environment = of_process("environ");
-        let settings = environment.iter().filter(|one| {
-            one.starts_with("MALLOC_ARENA_MAX=") || one.starts_with("MALLOC_MMAP_THRESHOLD_=")
-        });
-        assert_eq!(settings.collect::<Vec<_>>(), expected, "{variable:?}");
-        let called = of_process("cmdline");
-        assert!(called[0].ends_with("vexora-relay"), "{called:?}");
-        assert_eq!(called[1], "serve");
-        assert_eq!(relay.stop(Signal::TERM), Some(0));
-    }
+    let mut command = place.command(&["--version"]);
+    command.env("MIMALLOC_VERBOSE", "1");
+    let ended = command.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("mimalloc:"), "{said:?}");
 }
