@@ -298,12 +298,11 @@ impl Stage for Deliverer {
 
     fn rests_until(&self) -> Option<Timestamp> {
         let now = self.parts.clock.now();
-        let next = self.pace.as_ref().map(|pace| {
+        self.pace.as_ref().and_then(|pace| {
             pace.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .next_at(now)
-        });
-        next.filter(|next| *next > now)
+                .rests_until(now)
+        })
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

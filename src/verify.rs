@@ -252,12 +252,12 @@ impl Stage for Verifier {
 
     fn rests_until(&self) -> Option<Timestamp> {
         let now = self.parts.clock.now();
-        let next = self.paces().map(|pace| {
+        let rests = self.paces().filter_map(|pace| {
             pace.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .next_at(now)
+                .rests_until(now)
         });
-        next.max().filter(|next| *next > now)
+        rests.max()
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {

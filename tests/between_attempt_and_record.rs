@@ -31,9 +31,7 @@ use vexora_relay::domain::{
 use vexora_relay::metrics::Metrics;
 use vexora_relay::outbound::{Client, ClientSettings, PublicRoots};
 use vexora_relay::signing::webhook::WebhookKey;
-use vexora_relay::store::embedded::{
-    EmbeddedSettings, JournalSettings, Machine, OutFile, Point, SledStore, ThisMachine,
-};
+use vexora_relay::store::embedded::{EmbeddedSettings, JournalSettings, Machine, Point, SledStore};
 use vexora_relay::store::{AnswerReport, Store};
 use vexora_relay::worker::{self, Stage};
 
@@ -66,26 +64,6 @@ impl Ordered {
 }
 
 impl Machine for Ordered {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
-        ThisMachine.create(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        ThisMachine.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.remove(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.sync_directory(path)
-    }
-
-    fn boot(&self) -> Option<String> {
-        ThisMachine.boot()
-    }
-
     fn reached(&self, point: Point) -> io::Result<()> {
         if point != Point::BeforeWrite {
             return Ok(());

@@ -60,15 +60,15 @@ impl Pace {
         }
     }
 
-    /// When the next may go; an instant not after `now`: at once.
+    /// Until when none may go, an instant after `now`; `None`: one may go at once.
     #[must_use]
-    pub fn next_at(&self, now: Timestamp) -> Timestamp {
+    pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
         if self.available(now) > 0 {
-            return now;
+            return None;
         }
         let free = self.through.saturating_add(self.interval);
         let at = free.saturating_sub(self.interval.saturating_mul(self.burst));
-        Timestamp::from_millis(at.div_ceil(1000))
+        Some(Timestamp::from_millis(at.div_ceil(1000)))
     }
 }
 
@@ -89,7 +89,8 @@ mod tests {
         let now = Timestamp::from_millis(1_000_000);
         let used = pace(20).taken(20, now);
         assert_eq!(used.available(now), 0);
-        assert_eq!(used.next_at(now), now.plus(Duration::from_millis(50)));
+        let next = now.plus(Duration::from_millis(50));
+        assert_eq!(used.rests_until(now), Some(next));
         assert_eq!(used.available(now.plus(Duration::from_millis(50))), 1);
         assert_eq!(used.available(now.plus(Duration::from_secs(1))), 20);
         assert_eq!(
@@ -111,9 +112,11 @@ mod tests {
             let mut gone = 0u64;
             for wait in waits {
                 now = now.plus(Duration::from_millis(wait));
-                let next = limit.next_at(now);
-                prop_assert!((next <= now) == (limit.available(now) > 0), "next_at and available disagree");
-                prop_assert!(limit.available(next.max(now)) > 0, "nothing may go when next_at said so");
+                let rests = limit.rests_until(now);
+                prop_assert_eq!(rests.is_none(), limit.available(now) > 0);
+                let next = rests.unwrap_or(now);
+                prop_assert!(rests.is_none() || next > now);
+                prop_assert!(limit.available(next) > 0, "nothing may go when the rest is over");
                 let number = limit.available(now);
                 limit = limit.taken(number, now);
                 gone += number as u64;

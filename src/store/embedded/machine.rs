@@ -57,34 +57,46 @@ pub trait OutFile: Send {
     fn set_len(&mut self, len: u64) -> io::Result<()>;
 }
 
-/// What the journal stands on.
+/// What the journal stands on: this machine, unless an implementation says otherwise.
 pub trait Machine: Send + Sync + std::fmt::Debug {
     /// Makes a file that was not there.
     ///
     /// # Errors
     /// It was there, or what the system said.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>>;
+    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
+        let file = File::options().write(true).create_new(true).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
 
     /// Renames, replacing what has the name.
     ///
     /// # Errors
     /// What the system said.
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
 
     /// Deletes a file.
     ///
     /// # Errors
     /// What the system said.
-    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
 
     /// Makes the names in a directory survive a power cut.
     ///
     /// # Errors
     /// What the system said.
-    fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
 
     /// Which boot of which machine this is; the page cache lives as long. `None`: cannot be told.
-    fn boot(&self) -> Option<String>;
+    fn boot(&self) -> Option<String> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    }
 
     /// Called at each named point.
     ///
@@ -125,26 +137,4 @@ impl OutFile for RealFile {
     }
 }
 
-impl Machine for ThisMachine {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
-        let file = File::options().write(true).create_new(true).open(path)?;
-        Ok(Box::new(RealFile(file)))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-
-    fn boot(&self) -> Option<String> {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        Some(text.trim().to_owned())
-    }
-}
+impl Machine for ThisMachine {}

@@ -16,7 +16,7 @@ use super::reading::{self, JournalError};
 use super::{JOURNAL, Journal, JournalSettings};
 use crate::store::embedded::engine::Changes;
 use crate::store::embedded::keys::Tree;
-use crate::store::embedded::machine::{Machine, OutFile, Point, ThisMachine};
+use crate::store::embedded::machine::{Machine, Point, ThisMachine};
 
 const SMALL: JournalSettings = JournalSettings {
     segment: 600,
@@ -244,26 +244,6 @@ fn records(data: &Path) -> Vec<(u64, Vec<Vec<u8>>)> {
 struct Refusing(AtomicBool);
 
 impl Machine for Refusing {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
-        ThisMachine.create(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        ThisMachine.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.remove(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.sync_directory(path)
-    }
-
-    fn boot(&self) -> Option<String> {
-        ThisMachine.boot()
-    }
-
     fn reached(&self, point: Point) -> io::Result<()> {
         let refuses = point == Point::WrittenNotSynced && self.0.swap(false, Ordering::Relaxed);
         if refuses {

@@ -107,10 +107,6 @@ impl Machine for Mortal {
         ThisMachine.sync_directory(path)
     }
 
-    fn boot(&self) -> Option<String> {
-        ThisMachine.boot()
-    }
-
     fn reached(&self, point: Point) -> io::Result<()> {
         self.0.points.lock().unwrap().push(point);
         self.0.step()

@@ -19,8 +19,7 @@ use crate::store::embedded::keys::Tree;
 use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::queue::Committer;
 use crate::store::embedded::{
-    EmbeddedSettings, JournalSettings, Machine, OutFile, Point, ThisMachine, opening, operating,
-    publishing,
+    EmbeddedSettings, JournalSettings, Machine, Point, ThisMachine, opening, operating, publishing,
 };
 
 /// 32 of 200 are told at once.
@@ -53,26 +52,6 @@ fn news() -> (Event, Routing) {
 struct Slow(Duration);
 
 impl Machine for Slow {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn OutFile>> {
-        ThisMachine.create(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        ThisMachine.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.remove(path)
-    }
-
-    fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        ThisMachine.sync_directory(path)
-    }
-
-    fn boot(&self) -> Option<String> {
-        ThisMachine.boot()
-    }
-
     fn reached(&self, point: Point) -> io::Result<()> {
         if point == Point::BeforeWrite {
             std::thread::sleep(self.0);
