@@ -23,7 +23,11 @@ pub(super) type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
 
 /// What comes into the commit loop.
 pub(super) enum Message {
-    Run(Job),
+    Run {
+        job: Job,
+        /// The disk will be waited for.
+        must_sync: bool,
+    },
     Close(oneshot::Sender<io::Result<()>>),
 }
 
@@ -166,5 +170,5 @@ fn package<R: Send + 'static>(
         });
         Some(answer)
     });
-    (Message::Run(job), answer)
+    (Message::Run { job, must_sync }, answer)
 }
