@@ -121,18 +121,11 @@ impl Loop {
     fn run(mut self, mut waiting: Waiting) {
         let mut group = Vec::with_capacity(GROUP);
         while let Some(first) = self.next(&mut waiting) {
-            if let Message::Run {
-                must_sync: true, ..
-            } = first
-            {
-                // Whoever could run now may have more for the same sync.
-                std::thread::yield_now();
-            }
             let mut closing = Vec::new();
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
-                    Message::Run { job, .. } => group.push(job),
+                    Message::Run(job) => group.push(job),
                     Message::Close(done) => {
                         // What was sent before the close is still in the queue and is still done.
                         waiting.close();
@@ -149,7 +142,7 @@ impl Loop {
             if !closing.is_empty() {
                 while let Some(message) = waiting.ready() {
                     match message {
-                        Message::Run { job, .. } => group.push(job),
+                        Message::Run(job) => group.push(job),
                         Message::Close(done) => closing.push(done),
                     }
                 }

@@ -23,11 +23,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
 
 /// What comes into the commit loop.
 pub(super) enum Message {
-    Run {
-        job: Job,
-        /// The disk will be waited for.
-        must_sync: bool,
-    },
+    Run(Job),
     Close(oneshot::Sender<io::Result<()>>),
 }
 
@@ -170,5 +166,5 @@ fn package<R: Send + 'static>(
         });
         Some(answer)
     });
-    (Message::Run { job, must_sync }, answer)
+    (Message::Run(job), answer)
 }
