@@ -224,6 +224,7 @@ proptest! {
         }
     }
 }
+
 /// Each record's sequence and the keys that it puts, as whoever opens it after a kill would find it.
 fn records(data: &Path) -> Vec<(u64, Vec<Vec<u8>>)> {
     let mut found = Vec::new();
