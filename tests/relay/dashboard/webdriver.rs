@@ -29,22 +29,31 @@ impl Drop for Driver {
 impl Driver {
     /// `None`: there is none on this machine.
     fn start() -> Option<Self> {
-        let mut child = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=SEVERE"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            let line = line.unwrap();
-            let (_, rest) = line.split_once("successfully on port ")?;
-            rest.trim_end_matches('.').parse().ok()
-        });
-        let port = port.expect("chromedriver says its port");
-        // What else it says is nobody's business, but somebody must read it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { child, port })
+        // It takes a port that is free for IPv4, and ends if somebody else has that one for IPv6.
+        let mut said = String::new();
+        for _port in 0..5 {
+            let child = Command::new("chromedriver")
+                .args(["--port=0", "--log-level=SEVERE"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .ok()?;
+            let mut driver = Self { child, port: 0 };
+            let mut lines = BufReader::new(driver.child.stdout.take().unwrap()).lines();
+            let port = lines.find_map(|line| {
+                let line = line.unwrap();
+                said.extend([&line, "\n"]);
+                let (_, rest) = line.split_once("successfully on port ")?;
+                rest.trim_end_matches('.').parse().ok()
+            });
+            if let Some(port) = port {
+                // What else it says is nobody's business, but somebody must read it.
+                std::thread::spawn(move || lines.for_each(drop));
+                driver.port = port;
+                return Some(driver);
+            }
+        }
+        panic!("chromedriver takes no port:\n{said}");
     }
 }
 
@@ -83,6 +92,8 @@ pub async fn browser(scripts: bool) -> Option<Browser> {
     args.push("--no-sandbox");
     let wanted = json!({"capabilities": {"alwaysMatch": {
         "browserName": "chrome",
+        // The driver's own waiting for pages ends in errors at times, with the page there. What waits is `arrives`.
+        "pageLoadStrategy": "none",
         "goog:chromeOptions": {
             "args": args,
             "prefs": {"profile.managed_default_content_settings.javascript": if scripts { 1 } else { 2 }},
@@ -103,6 +114,13 @@ pub async fn browser(scripts: bool) -> Option<Browser> {
 
 impl Browser {
     async fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.tries(method, path, body)
+            .await
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// What the driver answers, or why it does not do it.
+    async fn tries(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let url = format!("{}{}{path}", self.at, self.session);
         let request = match method {
             "GET" => self.client.get(url),
@@ -114,11 +132,10 @@ impl Browser {
         });
         let answer: Value = serde_json::from_slice(&answered.await).unwrap();
         let value = answer["value"].clone();
-        assert!(
-            value.get("error").is_none(),
-            "{method} {path} {body}: {value}"
-        );
-        value
+        match value.get("error") {
+            Some(_) => Err(format!("{method} {path} {body}: {value}")),
+            None => Ok(value),
+        }
     }
 
     /// Chromium's own protocol, for what WebDriver has no words for.
@@ -130,8 +147,8 @@ impl Browser {
     /// To another page; until it is there.
     pub async fn go(&self, url: &str) {
         self.leaves().await;
-        self.send("POST", "/url", &json!({"url": url})).await;
-        self.arrives(url).await;
+        let gone = self.tries("POST", "/url", &json!({"url": url})).await;
+        self.arrives(url, gone).await;
     }
 
     /// Marks the page that is shown, so that it is not taken for the next.
@@ -141,16 +158,17 @@ impl Browser {
     }
 
     /// Until a whole page is shown that is not marked. For a moment there is neither, and whatever is looked at then is
-    /// nothing.
-    async fn arrives(&self, to: &str) {
+    /// nothing. Since the page decides, it is only told and not believed what the driver said of what led to it: it
+    /// reports, now and then, that the page went away under it.
+    async fn arrives(&self, to: &str, led: Result<Value, String>) {
         let arrived =
             "document.readyState === 'complete' && !('left' in document.documentElement.dataset)";
         let waiting = async {
-            while self.value(arrived).await != json!(true) {
+            while self.evaluate(arrived).await != Ok(json!(true)) {
                 tokio::task::yield_now().await;
             }
         };
-        in_time(to, waiting).await;
+        in_time(&format!("{to}: {led:?}"), waiting).await;
     }
 
     async fn element(&self, css: &str) -> String {
@@ -161,17 +179,20 @@ impl Browser {
 
     /// Something that changes the page it is on.
     pub async fn click(&self, css: &str) {
-        let element = self.element(css).await;
-        self.send("POST", &format!("{element}/click"), &json!({}))
-            .await;
+        self.tries_to_click(css).await.unwrap();
+    }
+
+    async fn tries_to_click(&self, css: &str) -> Result<Value, String> {
+        let click = format!("{}/click", self.element(css).await);
+        self.tries("POST", &click, &json!({})).await
     }
 
     /// A link, or the button of a form; until the page is there that it leads to. What the one before showed might
     /// otherwise be taken for it, or be looked for while neither is there.
     pub async fn follow(&self, css: &str) {
         self.leaves().await;
-        self.click(css).await;
-        self.arrives(css).await;
+        let clicked = self.tries_to_click(css).await;
+        self.arrives(css, clicked).await;
     }
 
     pub async fn types(&self, css: &str, text: &str) {
@@ -190,13 +211,13 @@ impl Browser {
 
     /// What a script returns; works where the page's own scripts do not.
     pub async fn value(&self, expression: &str) -> Value {
-        let found = self
-            .devtools(
-                "Runtime.evaluate",
-                json!({"expression": expression, "returnByValue": true}),
-            )
-            .await;
-        found["result"]["value"].clone()
+        self.evaluate(expression).await.unwrap()
+    }
+
+    async fn evaluate(&self, expression: &str) -> Result<Value, String> {
+        let body = json!({"cmd": "Runtime.evaluate", "params": {"expression": expression, "returnByValue": true}});
+        let found = self.tries("POST", "/goog/cdp/execute", &body).await?;
+        Ok(found["result"]["value"].clone())
     }
 
     pub async fn text(&self) -> String {
