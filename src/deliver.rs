@@ -26,8 +26,8 @@ use crate::domain::{
     Routing, Timestamp,
 };
 use crate::metrics::{DeliverMetrics, Metrics};
-use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Store, StoreError};
-use crate::worker::Stage;
+use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Store, StoreError};
+use crate::worker::{Hands, Stage};
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
@@ -152,8 +152,8 @@ impl Deliverer {
         None
     }
 
-    /// Whether one that was heard may be followed by the next in its place: where a rate or a ramp counts those that go
-    /// out, the loop claims.
+    /// Whether one that was heard may be followed by the next in its place, and one that comes in be begun at once: where
+    /// a rate or a ramp counts those that go out, the loop claims.
     fn goes_freely(&self) -> bool {
         self.pace.is_none() && !self.ease().is_ramping()
     }
@@ -211,6 +211,29 @@ impl Deliverer {
             // What is held, or was kept back, rings for nobody by itself.
             self.bell.notify_one();
         }
+    }
+
+    /// How long a claim is ours.
+    fn lease(&self) -> Duration {
+        self.parts.settings.load().sender.timeout() + LEASE_SLACK
+    }
+
+    /// Room for one that comes in.
+    fn hand(self: &Arc<Self>, hands: &Hands) -> Option<Hand<DeliveryClaim>> {
+        if hands.are_full() || !self.goes_freely() {
+            return None;
+        }
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let (own, hands) = (Arc::clone(self), hands.clone());
+        Some(Hand {
+            lease: self.lease(),
+            take: Box::new(move |claim| {
+                Box::new(move || {
+                    own.out.fetch_add(1, Ordering::Relaxed);
+                    hands.begin(own, claim, permit);
+                })
+            }),
+        })
     }
 
     fn ease(&self) -> MutexGuard<'_, Ease> {
@@ -272,10 +295,9 @@ impl Stage for Deliverer {
                     .available(now),
             )
         });
-        let lease = self.parts.settings.load().sender.timeout() + LEASE_SLACK;
         let store = &self.parts.store;
         let claims = store
-            .claim_deliveries(&self.parts.endpoint, now, lease, allowed)
+            .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
             .await?;
         if let Some(pace) = &self.pace {
             let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -320,6 +342,14 @@ impl Stage for Deliverer {
         let health = self.parts.store.health(&self.parts.endpoint).await?;
         // What was held until an operator resumed it is not late before it was eased in.
         Ok(health.holds() || health.resumed.is_some())
+    }
+
+    fn stand_by(self: Arc<Self>, hands: &Hands) -> Option<Box<dyn Send>> {
+        let (own, hands) = (Arc::clone(&self), hands.clone());
+        let signals = self.parts.store.signals();
+        let endpoint = self.parts.endpoint.clone();
+        let standby = signals.stand_by_deliveries(endpoint, move |_now| own.hand(&hands));
+        Some(Box::new(standby))
     }
 
     async fn perform(

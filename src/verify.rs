@@ -29,8 +29,8 @@ use crate::domain::{
     Verification, VerifyLane, VerifyPolicy,
 };
 use crate::metrics::{Metrics, VerifyMetrics};
-use crate::store::{AnswerReport, Lane, Store, StoreError, VerifyClaim};
-use crate::worker::Stage;
+use crate::store::{AnswerReport, Hand, Lane, Store, StoreError, VerifyClaim};
+use crate::worker::{Hands, Stage};
 
 /// How long after a query's own timeout its result may still be recorded before somebody else may ask.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
@@ -154,6 +154,29 @@ impl Verifier {
         }
     }
 
+    /// How long a claim is ours.
+    fn lease(&self) -> Duration {
+        self.parts.provider.timeout() + LEASE_SLACK
+    }
+
+    /// Room for one that comes in.
+    fn hand(self: &Arc<Self>, hands: &Hands, now: Timestamp) -> Option<Hand<VerifyClaim>> {
+        if hands.are_full() || self.parts.provider.breaker().is_open() || self.allowed(now, 1) == 0
+        {
+            return None;
+        }
+        let slot = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let permit = self.parts.provider.permits(now, 1).pop()?;
+        let (own, hands) = (Arc::clone(self), hands.clone());
+        Some(Hand {
+            lease: self.lease(),
+            take: Box::new(move |claim| {
+                own.count_against_rates(1, now);
+                Box::new(move || hands.begin(own, Asking { claim, permit }, slot))
+            }),
+        })
+    }
+
     async fn record(&self, claim: &VerifyClaim, answer: Answer, began: Timestamp, took: Duration) {
         let now = self.parts.clock.now().max(began);
         let report = AnswerReport {
@@ -204,7 +227,7 @@ impl Stage for Verifier {
     async fn claim(&self, limit: usize) -> Result<Vec<Asking>, StoreError> {
         let now = self.parts.clock.now();
         let mut permits = self.parts.provider.permits(now, self.allowed(now, limit));
-        let lease = self.parts.provider.timeout() + LEASE_SLACK;
+        let lease = self.lease();
         let (merchant, lane) = (&self.parts.merchant, self.parts.lane);
         let store = &self.parts.store;
         let mut claims = store
@@ -272,6 +295,18 @@ impl Stage for Verifier {
 
     async fn is_held(&self) -> Result<bool, StoreError> {
         Ok(self.parts.provider.breaker().is_open())
+    }
+
+    fn stand_by(self: Arc<Self>, hands: &Hands) -> Option<Box<dyn Send>> {
+        // What anybody could have sent keeps to its share.
+        if self.parts.lane == VerifyLane::Open {
+            return None;
+        }
+        let (own, hands) = (Arc::clone(&self), hands.clone());
+        let signals = self.parts.store.signals();
+        let merchant = self.parts.merchant.clone();
+        let standby = signals.stand_by_verifications(merchant, move |now| own.hand(&hands, now));
+        Some(Box::new(standby))
     }
 
     async fn perform(

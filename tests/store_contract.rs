@@ -19,6 +19,8 @@ mod lanes;
 mod onward;
 #[path = "store_contract/pages.rs"]
 mod pages;
+#[path = "store_contract/standby.rs"]
+mod standby;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,11 @@ use self::pages::{
     callbacks_are_paged_newest_first_by_state_user_and_time,
     deliveries_are_paged_by_how_they_stand, events_are_paged_newest_first_by_type_user_and_time,
     open_verifications_and_users_are_paged_by_name,
+};
+
+use self::standby::{
+    a_users_results_are_not_given_out_of_order, forgeries_and_whoever_is_held_are_given_nothing,
+    what_comes_in_is_claimed_for_a_free_hand, what_is_due_is_not_overtaken_by_what_comes_in,
 };
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
@@ -1315,6 +1322,10 @@ macro_rules! store {
                 what_was_heard_brings_the_next_along_and_no_more,
                 what_was_not_heard_or_is_held_brings_nothing_along,
                 of_a_user_the_next_result_comes_along,
+                what_comes_in_is_claimed_for_a_free_hand,
+                what_is_due_is_not_overtaken_by_what_comes_in,
+                a_users_results_are_not_given_out_of_order,
+                forgeries_and_whoever_is_held_are_given_nothing,
                 nothing_goes_out_before_the_time_an_endpoint_asked_for,
                 a_result_for_very_many_reaches_who_is_up_at_once_and_everybody_soon,
                 a_users_results_keep_their_order_where_their_deliveries_come_later,

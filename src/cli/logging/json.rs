@@ -4,7 +4,9 @@
 //! Promise: the same line as the library's, byte for byte but for the time; a test holds it to that. What is seldom, a line
 //! within a span or one that came over the `log` crate, is left to the library.
 
+use std::cell::RefCell;
 use std::fmt::{self, Debug, Write as _};
+use std::time::UNIX_EPOCH;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -35,85 +37,132 @@ where
         if is_within || about.target() == OF_LOG {
             return self.0.format_event(context, writer, event);
         }
-        writer.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut writer)?;
-        writer.write_str("\",\"level\":\"")?;
-        writer.write_str(about.level().as_str())?;
-        writer.write_char('"')?;
+        let mut line = String::with_capacity(USUAL);
+        line.push_str("{\"timestamp\":\"");
+        put_time(&mut line)?;
+        line.push_str("\",\"level\":\"");
+        line.push_str(about.level().as_str());
+        line.push('"');
         let mut fields = Fields {
-            writer: &mut writer,
+            line,
             text: String::new(),
             written: Ok(()),
         };
         event.record(&mut fields);
         fields.written?;
-        writer.write_str(",\"target\":")?;
-        string(&mut writer, about.target())?;
-        writer.write_str("}\n")
+        let mut line = fields.line;
+        line.push_str(",\"target\":");
+        put_string(&mut line, about.target())?;
+        line.push_str("}\n");
+        writer.write_str(&line)
     }
+}
+
+/// Bytes that most lines are shorter than.
+const USUAL: usize = 512;
+
+/// Characters of a time before the fraction of its second: `2026-11-29T17:34:54.`
+const WHOLE: usize = 20;
+
+thread_local! {
+    /// A second since the epoch, and how its times begin: lines that follow each other are mostly of the same one.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// The time as the library writes it (RFC 3339, to the microsecond).
+#[allow(clippy::disallowed_methods, reason = "the time of a log line")]
+fn put_time(line: &mut String) -> fmt::Result {
+    let since_epoch = || std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+    // Before that, which only a clock that is not set can be, the library knows better.
+    let Ok(now) = since_epoch() else {
+        return SystemTime.format_time(&mut Writer::new(line));
+    };
+    SECOND.with_borrow_mut(|(second, begins)| {
+        if *second == now.as_secs() && !begins.is_empty() {
+            line.push_str(begins);
+            return write!(line, "{:06}Z", now.subsec_micros());
+        }
+        let from = line.len();
+        SystemTime.format_time(&mut Writer::new(line))?;
+        // Unless the second ended meanwhile.
+        let is_same = since_epoch().is_ok_and(|after| after.as_secs() == now.as_secs());
+        if let Some(whole) = line.get(from..from + WHOLE).filter(|_| is_same) {
+            (*second, *begins) = (now.as_secs(), whole.to_owned());
+        }
+        Ok(())
+    })
 }
 
 /// A JSON string (RFC 8259 §7).
-fn string(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
-    let is_plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
-    if text.as_bytes().iter().all(is_plain) {
-        writer.write_char('"')?;
-        writer.write_str(text)?;
-        return writer.write_char('"');
+fn put_string(line: &mut String, text: &str) -> fmt::Result {
+    // All of it is looked at, since that is many bytes at a time.
+    let is_plain = |byte: u8| (byte >= b' ') & (byte != b'"') & (byte != b'\\');
+    if text
+        .bytes()
+        .fold(true, |plain, byte| plain & is_plain(byte))
+    {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+        return Ok(());
     }
-    writer.write_str(&serde_json::to_string(text).map_err(|_never| fmt::Error)?)
+    line.push_str(&serde_json::to_string(text).map_err(|_never| fmt::Error)?);
+    Ok(())
 }
 
 /// Fields on their way into a line, each behind a comma.
-struct Fields<'w, 'a> {
-    writer: &'w mut Writer<'a>,
+struct Fields {
+    line: String,
     /// Room for a value's text, until it is known what of it is to be escaped.
     text: String,
     written: fmt::Result,
 }
 
-impl Fields<'_, '_> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>) -> fmt::Result) {
-        let writer = &mut *self.writer;
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut String) -> fmt::Result) {
+        let line = &mut self.line;
         self.written = self.written.and_then(|()| {
-            writer.write_char(',')?;
-            string(writer, field.name())?;
-            writer.write_char(':')?;
-            value(writer)
+            line.push(',');
+            put_string(line, field.name())?;
+            line.push(':');
+            value(line)
         });
     }
 }
 
-impl Visit for Fields<'_, '_> {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, |writer| string(writer, value));
+        self.put(field, |line| put_string(line, value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         let formatted = write!(text, "{value:?}");
-        self.put(field, |writer| {
-            formatted.and_then(|()| string(writer, &text))
+        self.put(field, |line| {
+            formatted.and_then(|()| put_string(line, &text))
         });
         self.text = text;
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, |writer| write!(writer, "{value}"));
+        self.put(field, |line| write!(line, "{value}"));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         let text = serde_json::to_string(&value).map_err(|_never| fmt::Error);
-        self.put(field, |writer| writer.write_str(&text?));
+        self.put(field, |line| {
+            line.push_str(&text?);
+            Ok(())
+        });
     }
 }
 
@@ -204,5 +253,36 @@ mod tests {
             assert_eq!(ours.len(), 4);
             assert_eq!(ours, theirs);
         }
+    }
+
+    fn library_time() -> String {
+        let mut text = String::new();
+        SystemTime
+            .format_time(&mut Writer::new(&mut text))
+            .expect("formats");
+        text
+    }
+
+    fn our_time() -> String {
+        let mut text = String::new();
+        put_time(&mut text).expect("formats");
+        text
+    }
+
+    #[test]
+    fn a_time_is_the_librarys_whatever_second_was_before() {
+        // Of equal length, so that the later is the greater.
+        for _ in 0..1000 {
+            let (before, ours, after) = (library_time(), our_time(), library_time());
+            assert!(before <= ours && ours <= after, "{before} {ours} {after}");
+            assert_eq!(ours.len(), before.len());
+        }
+        // The second before is not taken for this one.
+        SECOND.with_borrow_mut(|(second, begins)| {
+            *second -= 1;
+            *begins = "2000-01-01T00:00:00.".to_owned();
+        });
+        let (before, ours) = (library_time(), our_time());
+        assert!(before <= ours, "{before} {ours}");
     }
 }

@@ -37,6 +37,11 @@ pub(super) const JOURNAL: &str = "journal";
 /// A mebibyte costs one slower group in some hundreds.
 const AHEAD: u64 = 1 << 20;
 
+/// Zeros are written in pieces of so many bytes: what is written in one go the system may keep as one piece of its cache,
+/// and then goes over the whole of it for each record in it and each sync (ext4, Linux 6.18: 17 us instead of 13 of a
+/// record of 400 bytes with its sync, where a mebibyte was written at once).
+const PIECE: u64 = 16 << 10;
+
 /// The least that the system writes, or does not, as a whole when a process is killed.
 const PAGE: u64 = 4096;
 
@@ -300,17 +305,29 @@ impl Journal {
         };
         bytes.extend_from_slice(new);
         current.loose = self.loose.len();
+        current.file.write_at(&bytes, at)?;
         let ends = current.ends()?;
         if ends > current.filled {
-            let filled = ends + AHEAD.min(self.settings.segment.saturating_sub(ends));
-            let missing = usize::try_from(filled - ends).map_err(io::Error::other)?;
-            bytes.resize(bytes.len() + missing, 0);
-            current.filled = filled;
+            self.fill_ahead(current, ends)?;
         }
-        current.file.write_at(&bytes, at)?;
         if is_begun {
             current.file.write_at(&prefix, current.length)?;
         }
+        Ok(())
+    }
+
+    fn fill_ahead(&self, current: &mut Current, ends: u64) -> io::Result<()> {
+        static ZEROS: [u8; PIECE as usize] = [0; PIECE as usize];
+        let filled = ends + AHEAD.min(self.settings.segment.saturating_sub(ends));
+        let mut from = ends;
+        while from < filled {
+            let piece = (filled - from).min(PIECE - from % PIECE);
+            let length = usize::try_from(piece).map_err(io::Error::other)?;
+            let zeros = ZEROS.get(..length).unwrap_or(&ZEROS);
+            current.file.write_at(zeros, from)?;
+            from += piece;
+        }
+        current.filled = filled;
         Ok(())
     }
 
