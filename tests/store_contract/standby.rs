@@ -147,8 +147,11 @@ pub(super) async fn what_is_due_is_not_overtaken_by_what_comes_in(open: Opener) 
     let again = bench.claim(VerifyLane::Main, at(30), 1).await;
     assert_eq!(users(&again), ["first"]);
     // A doorbell for one who is asked about does not ask twice.
+    assert_eq!(bench.claim(VerifyLane::Main, at(30), 9).await.len(), 1);
     rings(&bench, "first", 30).await;
     assert_eq!(asks.free(), 1);
+    rings(&bench, "sixth", 30).await;
+    assert_eq!(users(&asks.given()), ["sixth"]);
 }
 
 pub(super) async fn a_users_results_are_not_given_out_of_order(open: Opener) {
@@ -188,10 +191,13 @@ pub(super) async fn forgeries_and_whoever_is_held_are_given_nothing(open: Opener
     let ledger = "ledger".parse().expect("valid");
     let now = at(1);
     bench.store().pause(&ledger, now).await.expect("pauses");
-    bench.settle_user("paused", "2", now).await;
     bench.store().resume(&ledger, now).await.expect("resumes");
     bench.settle_user("resumed", "2", now).await;
-    assert_eq!(tells.free(), 9, "paused, and not heard of since");
+    assert_eq!(tells.free(), 9, "whether it is well is to be found out");
+    bench.store().pause(&ledger, now).await.expect("pauses");
+    bench.settle_user("paused", "2", now).await;
+    assert_eq!(tells.free(), 9);
+    bench.store().resume(&ledger, now).await.expect("resumes");
     for _waiting in 0..2 {
         let alone = bench.claim_for("ledger", now, 9).await.remove(0);
         bench.report(&alone, heard(), now).await.expect("ours");

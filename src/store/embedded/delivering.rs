@@ -122,7 +122,7 @@ pub(super) fn claim(
     let limit = if alone { limit.min(1) } else { limit };
     // Leases that ran out first: those are the oldest.
     let leased = keys::delivery_due_prefix(endpoint, true);
-    let out = if !alone && !health.holds() && txn.is_nothing_due(Tree::DeliveryDue, &leased, now)? {
+    let out = if !alone && txn.is_nothing_due(Tree::DeliveryDue, &leased, now)? {
         Places::new()
     } else {
         txn.first(Tree::DeliveryDue, &leased, limit)?

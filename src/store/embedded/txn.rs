@@ -63,7 +63,7 @@ pub(super) struct Txn<'a> {
     /// Whose free hands work is claimed for as it comes; `None`: nobody's.
     signals: Option<&'a Signals>,
     /// Until when nothing is due; `None`: not known here.
-    fronts: Option<&'a mut Fronts>,
+    pub(super) fronts: Option<&'a mut Fronts>,
     room: Room,
     /// Somebody is told, on the strength of this group, what must survive a power cut.
     must_sync: bool,
@@ -294,44 +294,6 @@ impl<'a> Txn<'a> {
         if self.after.rings.last() != Some(&lane) {
             self.after.rings.push(lane);
         }
-    }
-
-    /// Whether it is known, without a look, that nothing of a queue is due.
-    pub(super) fn knows_nothing_due(&mut self, tree: Tree, queue: &[u8], now: Timestamp) -> bool {
-        let fronts = self.fronts.as_mut();
-        let is_known = fronts
-            .and_then(|fronts| fronts.get(tree, queue))
-            .is_some_and(|front| front > now);
-        debug_assert!(
-            !is_known || !matches!(self.first_due(tree, queue), Ok(Some(due)) if due <= now),
-            "something is due before what was noted"
-        );
-        is_known
-    }
-
-    /// Whether nothing of a queue is due; it is looked for where that is not known. `queue` is what its places begin with.
-    pub(super) fn is_nothing_due(
-        &mut self,
-        tree: Tree,
-        queue: &[u8],
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        if self.knows_nothing_due(tree, queue, now) {
-            return Ok(true);
-        }
-        let first = self.first_due(tree, queue)?;
-        if let Some(fronts) = &mut self.fronts {
-            fronts.found(tree, queue, first);
-        }
-        Ok(first.is_none_or(|due| due > now))
-    }
-
-    /// When the first of a queue is due. One that cannot be read counts as due: it is for whoever claims to report.
-    fn first_due(&self, tree: Tree, queue: &[u8]) -> Result<Option<Timestamp>, StoreError> {
-        let first = self.first(tree, queue, 1)?.pop();
-        Ok(first.map(|(place, _)| {
-            keys::queue_of(tree, &place).map_or(Timestamp::from_millis(0), |(_, due)| due)
-        }))
     }
 
     /// A free hand for a delivery.

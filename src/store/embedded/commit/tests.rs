@@ -1,4 +1,4 @@
-//! Work that was claimed as it came in, in a group that is taken back.
+//! What use cases of one group make of each other: work that is claimed as it comes in, and looks that come together.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,10 +9,14 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::domain::{
-    Arrival, Callback, CallbackId, EventId, MerchantNo, Routing, SignCheck, Timestamp, VerifyLane,
+    Arrival, Callback, CallbackId, EndpointName, EventFilter, EventId, MerchantNo,
+    OperationalEvent, Route, Routing, SignCheck, Timestamp, VerifyLane,
 };
 use crate::store::embedded::migrating::OURS;
-use crate::store::embedded::{EmbeddedSettings, JournalSettings, accepting, opening, verifying};
+use crate::store::embedded::{
+    EmbeddedSettings, JournalSettings, accepting, delivering, opening, operating, publishing,
+    verifying,
+};
 use crate::store::{Hand, Standby, StoreError, VerifyClaim};
 
 const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
@@ -178,4 +182,45 @@ fn a_group_that_is_not_written_begins_nothing_and_what_was_due_before_it_is_due_
     assert_eq!(scene.stand(), (1, 1), "what was refused is not begun");
     assert_eq!(scene.commit(vec![rings(7), rings(8)]), [true; 2]);
     assert_eq!(scene.stand(), (0, 2), "one hand, one piece");
+}
+
+#[test]
+fn an_endpoint_that_was_resumed_gets_one_delivery_though_two_looks_come_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut scene = Scene::new(directory.path());
+    let ledger: EndpointName = "ledger".parse().unwrap();
+    let route = Route {
+        endpoint: ledger.clone(),
+        events: EventFilter::parse(&["relay.*"]).unwrap(),
+        merchants: vec![],
+        ordered: true,
+    };
+    let two = move |txn: &mut Txn<'_>| {
+        for number in 0..2 {
+            let address = "https://example.com".to_owned();
+            let news = OperationalEvent::ProviderDown {
+                address,
+                since: NOW,
+            };
+            let routing = Routing::new(vec![route.clone()]);
+            publishing::publish_news(txn, EventId::new(NOW, number), NOW, news, &routing)?;
+        }
+        Ok(())
+    };
+    let paused = ledger.clone();
+    let resumed = move |txn: &mut Txn<'_>| {
+        operating::pause(txn, &paused, NOW)?;
+        operating::resume(txn, &paused, NOW)?;
+        Ok(())
+    };
+    let looks = |expected: usize| -> UseCase {
+        let ledger = ledger.clone();
+        Box::new(move |txn| {
+            let claimed = delivering::claim(txn, &ledger, NOW, LEASE, 9)?;
+            assert_eq!(claimed.len(), expected);
+            Ok(())
+        })
+    };
+    let all: Vec<UseCase> = vec![Box::new(two), Box::new(resumed), looks(1), looks(0)];
+    assert_eq!(scene.commit(all), [true; 4]);
 }
