@@ -27,7 +27,7 @@ use crate::domain::{
 };
 use crate::metrics::{DeliverMetrics, Metrics};
 use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Store, StoreError};
-use crate::worker::{Hands, Stage};
+use crate::worker::{Hands, Rates, Stage};
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
@@ -67,7 +67,7 @@ pub struct DelivererParts {
 pub struct Deliverer {
     parts: DelivererParts,
     permits: Arc<Semaphore>,
-    pace: Option<Mutex<Pace>>,
+    rates: Rates,
     bell: Arc<Notify>,
     /// What the endpoint is spared.
     ease: Mutex<Ease>,
@@ -84,7 +84,7 @@ impl Deliverer {
     pub fn new(parts: DelivererParts) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(parts.concurrency)),
-            pace: parts.pace.map(Mutex::new),
+            rates: Rates::of(parts.pace.map(|pace| Arc::new(Mutex::new(pace)))),
             ease: Mutex::default(),
             out: AtomicUsize::new(0),
             up_since: AtomicU64::new(0),
@@ -143,11 +143,15 @@ impl Deliverer {
                 attempt = claim.delivery.attempts,
                 "an attempt ended after its lease and was not recorded; it was or will be made again"
             ),
-            Err(error) => tracing::error!(
-                event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
-                error = &error as &dyn std::error::Error,
-                "an attempt could not be recorded; it is made again when its lease ends"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
+                    error = &error as &dyn std::error::Error,
+                    "an attempt could not be recorded; it is made again when its lease ends"
+                );
+                // The loop may not know of this lease.
+                self.bell.notify_one();
+            }
         }
         None
     }
@@ -155,7 +159,7 @@ impl Deliverer {
     /// Whether one that was heard may be followed by the next in its place, and one that comes in be begun at once: where
     /// a rate or a ramp counts those that go out, the loop claims.
     fn goes_freely(&self) -> bool {
-        self.pace.is_none() && !self.ease().is_ramping()
+        self.rates.are_off() && !self.ease().is_ramping()
     }
 }
 
@@ -220,17 +224,20 @@ impl Deliverer {
 
     /// Room for one that comes in.
     fn hand(self: &Arc<Self>, hands: &Hands) -> Option<Hand<DeliveryClaim>> {
-        if hands.are_full() || !self.goes_freely() {
+        if !self.goes_freely() {
             return None;
         }
+        let held = hands.hold()?;
         let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         let (own, hands) = (Arc::clone(self), hands.clone());
         Some(Hand {
+            from: self.parts.clock.now(),
             lease: self.lease(),
             take: Box::new(move |claim| {
                 Box::new(move || {
                     own.out.fetch_add(1, Ordering::Relaxed);
                     hands.begin(own, claim, permit);
+                    drop(held);
                 })
             }),
         })
@@ -288,21 +295,12 @@ impl Stage for Deliverer {
     async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.parts.clock.now();
         let limit = self.ease().allows(limit, self.out.load(Ordering::Relaxed));
-        let allowed = self.pace.as_ref().map_or(limit, |pace| {
-            limit.min(
-                pace.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .available(now),
-            )
-        });
+        let allowed = self.rates.allow(limit, now);
         let store = &self.parts.store;
         let claims = store
             .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
             .await?;
-        if let Some(pace) = &self.pace {
-            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-            *pace = pace.taken(claims.len(), now);
-        }
+        self.rates.take(claims.len(), now);
         self.out.fetch_add(claims.len(), Ordering::Relaxed);
         if claims.iter().any(|claim| claim.alone) {
             // Before it is known how it went: once that is recorded, whoever claims next must find it so.
@@ -319,12 +317,7 @@ impl Stage for Deliverer {
     }
 
     fn rests_until(&self) -> Option<Timestamp> {
-        let now = self.parts.clock.now();
-        self.pace.as_ref().and_then(|pace| {
-            pace.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .rests_until(now)
-        })
+        self.rates.rest_until(self.parts.clock.now())
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -348,7 +341,7 @@ impl Stage for Deliverer {
         let (own, hands) = (Arc::clone(&self), hands.clone());
         let signals = self.parts.store.signals();
         let endpoint = self.parts.endpoint.clone();
-        let standby = signals.stand_by_deliveries(endpoint, move |_now| own.hand(&hands));
+        let standby = signals.stand_by_deliveries(endpoint, move || own.hand(&hands));
         Some(Box::new(standby))
     }
 

@@ -7,8 +7,8 @@
 //! what it holds.
 //!
 //! Work is claimed with a lease: by a worker that looks for it, or, as it comes in, for one that stands by
-//! ([`Signals::stand_by_deliveries`]), if nothing that is due goes before it. The embedded store ([`embedded`]) has one process by its lock; the trait does not
-//! assume that, so that several processes could share a store.
+//! ([`Signals::stand_by_deliveries`]), if nothing that is due goes before it. The embedded store ([`embedded`]) has one
+//! process by its lock; the trait does not assume that, so that several processes could share a store.
 
 // long because: the trait and what goes in and out of it are one contract, read together.
 

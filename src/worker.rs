@@ -5,18 +5,21 @@
 //! no work itself: what it claimed is leased in the store, and whoever dies with it is replaced when the lease ends.
 
 mod beats;
+mod rates;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use beats::{Beat, Beats, Behind, LATE_AFTER, STUCK_AFTER, Work};
+pub use rates::Rates;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -114,10 +117,10 @@ pub struct Hands {
 }
 
 impl Hands {
-    /// Whether nothing more is to be begun.
+    /// Keeps the end waiting for a piece that is about to be claimed; `None`: nothing more is to be begun.
     #[must_use]
-    pub fn are_full(&self) -> bool {
-        self.end.is_cancelled()
+    pub fn hold(&self) -> Option<TaskTrackerToken> {
+        (!self.end.is_cancelled()).then(|| self.tracker.token())
     }
 
     /// Does a piece of work, and whatever follows it in its place. Does not block.
@@ -207,7 +210,8 @@ pub async fn run<S: Stage>(
         tracker,
         runtime: Handle::current(),
     };
-    let _until_the_end = Arc::clone(&stage).stand_by(&hands);
+    // One that ends already, in a reload, has a successor.
+    let _until_the_end = (!cancel.is_cancelled()).then(|| Arc::clone(&stage).stand_by(&hands));
     loop {
         // Armed before looking: work that comes in between rings.
         let rung = bell.notified();

@@ -23,6 +23,7 @@ mod pages;
 mod standby;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::fanout::{
@@ -74,6 +75,8 @@ struct Bench {
     open: Opener,
     directory: tempfile::TempDir,
     entropy: SeededEntropy,
+    /// When the last callback came, or the last answer; milliseconds.
+    clock: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -89,6 +92,7 @@ impl Bench {
             open,
             directory,
             entropy: SeededEntropy::new(1),
+            clock: Arc::default(),
         }
     }
 
@@ -119,6 +123,7 @@ impl Bench {
         token: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        self.clock.store(now.as_millis(), Ordering::SeqCst);
         let callback = Callback {
             id: self.entropy.callback_id(now),
             merchant: merchant(),
@@ -147,6 +152,7 @@ impl Bench {
     }
 
     async fn answer(&self, claim: &VerifyClaim, answer: Answer, now: Timestamp) -> AnswerRecorded {
+        self.clock.store(now.as_millis(), Ordering::SeqCst);
         let report = AnswerReport {
             answer,
             now,

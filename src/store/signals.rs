@@ -24,7 +24,9 @@ pub enum Lane {
 /// Room for one piece of work, kept until it is dropped. Whoever adds work that nothing goes before may claim it for a free
 /// hand in the same transaction, and begins it once that counts.
 pub struct Hand<C> {
-    /// How long the claim is the worker's.
+    /// When it was given: the claim is the worker's from then on.
+    pub from: Timestamp,
+    /// How long it is the worker's.
     pub lease: Duration,
     /// Takes the piece, which counts against the worker's limits from here on.
     pub take: Box<dyn FnOnce(C) -> Begin + Send>,
@@ -42,7 +44,7 @@ impl<C> fmt::Debug for Hand<C> {
 }
 
 /// Gives a free hand, if a worker's limits allow one more piece now.
-type Offer<C> = dyn Fn(Timestamp) -> Option<Hand<C>> + Send + Sync;
+type Offer<C> = dyn Fn() -> Option<Hand<C>> + Send + Sync;
 
 /// A worker is ready to take work as it comes; until this is dropped, or another one takes its place.
 pub struct Standby<C> {
@@ -78,11 +80,11 @@ impl<K: Eq + Hash, C> Roster<K, C> {
         Standby { _offer: offer }
     }
 
-    fn hand(&self, lane: &K, now: Timestamp) -> Option<Hand<C>> {
+    fn hand(&self, lane: &K) -> Option<Hand<C>> {
         let ready = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let offer = ready.get(lane)?.upgrade()?;
         drop(ready);
-        offer(now)
+        offer()
     }
 }
 
@@ -115,7 +117,7 @@ impl Signals {
     pub fn stand_by_deliveries(
         &self,
         endpoint: EndpointName,
-        offer: impl Fn(Timestamp) -> Option<Hand<DeliveryClaim>> + Send + Sync + 'static,
+        offer: impl Fn() -> Option<Hand<DeliveryClaim>> + Send + Sync + 'static,
     ) -> Standby<DeliveryClaim> {
         self.deliverers.join(endpoint, Arc::new(offer))
     }
@@ -124,24 +126,20 @@ impl Signals {
     pub fn stand_by_verifications(
         &self,
         merchant: MerchantNo,
-        offer: impl Fn(Timestamp) -> Option<Hand<VerifyClaim>> + Send + Sync + 'static,
+        offer: impl Fn() -> Option<Hand<VerifyClaim>> + Send + Sync + 'static,
     ) -> Standby<VerifyClaim> {
         self.verifiers.join(merchant, Arc::new(offer))
     }
 
     /// A free hand for a delivery of an endpoint.
     #[must_use]
-    pub fn deliverer(
-        &self,
-        endpoint: &EndpointName,
-        now: Timestamp,
-    ) -> Option<Hand<DeliveryClaim>> {
-        self.deliverers.hand(endpoint, now)
+    pub fn deliverer(&self, endpoint: &EndpointName) -> Option<Hand<DeliveryClaim>> {
+        self.deliverers.hand(endpoint)
     }
 
     /// A free hand for a verification of a merchant.
     #[must_use]
-    pub fn verifier(&self, merchant: &MerchantNo, now: Timestamp) -> Option<Hand<VerifyClaim>> {
-        self.verifiers.hand(merchant, now)
+    pub fn verifier(&self, merchant: &MerchantNo) -> Option<Hand<VerifyClaim>> {
+        self.verifiers.hand(merchant)
     }
 }

@@ -174,21 +174,25 @@ async fn who_stands_by_does_what_it_is_given_and_whatever_follows_until_it_ends(
     let work = TaskTracker::new().spawn(run(own, clock, beat, end, tracker.clone()));
     stage.stands.notified().await;
     let hands = stage.hands.lock().unwrap().clone().unwrap();
-    assert!(!hands.are_full());
+    assert!(hands.hold().is_some());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     // From a thread that knows of no runtime, as the store's.
     let (given, own) = (hands.clone(), Arc::clone(&stage));
     std::thread::spawn(move || given.begin(own, 2, permit))
         .join()
         .unwrap();
+    let held = hands.hold();
     tracker.close();
+    let_others_go().await;
+    assert!(!tracker.is_empty(), "one is about to be claimed");
+    drop(held);
     tracker.wait().await;
     assert_eq!(stage.did.load(Ordering::Relaxed), 3);
 
     assert_eq!(Arc::strong_count(&stage.stands_by), 2);
     cancel.cancel();
     work.await.unwrap();
-    assert!(hands.are_full(), "nothing more is begun");
+    assert!(hands.hold().is_none(), "nothing more is begun");
     assert_eq!(
         Arc::strong_count(&stage.stands_by),
         1,

@@ -1,6 +1,6 @@
 //! Workers that stand by: how many hands they give to what comes in.
 
-use vexora_relay::domain::{Source, Timestamp, Trust, Verification};
+use vexora_relay::domain::{Source, Trust, Verification};
 use vexora_relay::store::{DeliveryClaim, Hand, VerifyClaim};
 
 use std::time::Duration;
@@ -10,14 +10,11 @@ use crate::kit::{MERCHANT, Relay, Reply, Setup, Sink, in_time, secs};
 fn hand_of(relay: &Relay, endpoint: &str) -> Option<Hand<DeliveryClaim>> {
     let store = relay.store();
     let endpoint = endpoint.parse().unwrap();
-    store.signals().deliverer(&endpoint, relay.now())
+    store.signals().deliverer(&endpoint)
 }
 
-fn asks(relay: &Relay, now: Timestamp) -> Option<Hand<VerifyClaim>> {
-    relay
-        .store()
-        .signals()
-        .verifier(&MERCHANT.parse().unwrap(), now)
+fn asks(relay: &Relay) -> Option<Hand<VerifyClaim>> {
+    relay.store().signals().verifier(&MERCHANT.parse().unwrap())
 }
 
 /// Until it is there: a worker stands by once it runs.
@@ -90,20 +87,20 @@ async fn a_verifier_gives_hands_within_its_rate_and_what_it_takes_counts() {
         .with_workers_running()
         .start()
         .await;
-    let hand = comes(|| asks(&relay, relay.now())).await;
+    let hand = comes(|| asks(&relay)).await;
     drop(hand);
     // What is taken counts though it is not begun yet; what is not taken does not.
     for _ in 0..2 {
-        let hand = asks(&relay, relay.now()).expect("two a second");
+        let hand = asks(&relay).expect("two a second");
         drop((hand.take)(claim(&relay)));
     }
-    assert!(asks(&relay, relay.now()).is_none(), "two were taken");
-    let later = relay.now().plus(Duration::from_millis(500));
-    let hands: Vec<_> = (0..3).map_while(|_| asks(&relay, later)).collect();
+    assert!(asks(&relay).is_none(), "two were taken");
+    relay.advance(Duration::from_millis(500));
+    let hands: Vec<_> = (0..3).map_while(|_| asks(&relay)).collect();
     assert_eq!(hands.len(), 3, "as many may be out");
-    assert!(asks(&relay, later).is_none());
+    assert!(asks(&relay).is_none());
     drop(hands);
-    assert!(asks(&relay, later).is_some());
+    assert!(asks(&relay).is_some());
 }
 
 #[tokio::test]
@@ -115,14 +112,16 @@ async fn while_the_provider_is_down_nobody_is_asked_about_beside_the_probe() {
         .with_workers_running()
         .start()
         .await;
-    let _there = comes(|| asks(&relay, relay.now())).await;
+    let _there = comes(|| asks(&relay)).await;
     for number in 0..5 {
         relay.post_callback(&format!("u{number}"), "2").await;
     }
     in_time("the breaker", async {
-        while asks(&relay, relay.now().plus(secs(3600))).is_some() {
+        while asks(&relay).is_some() {
             tokio::task::yield_now().await;
         }
     })
     .await;
+    relay.advance(secs(3600));
+    assert!(asks(&relay).is_none(), "though a probe is due");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -19,13 +20,15 @@ struct Desk<C> {
 
 impl<C: Send + 'static> Desk<C> {
     fn new(
+        bench: &Bench,
         hands: usize,
-        stand_by: impl FnOnce(Box<dyn Fn(Timestamp) -> Option<Hand<C>> + Send + Sync>) -> Standby<C>,
+        stand_by: impl FnOnce(Box<dyn Fn() -> Option<Hand<C>> + Send + Sync>) -> Standby<C>,
     ) -> Self {
         let hands = Arc::new(Semaphore::new(hands));
         let given: Arc<Mutex<Vec<C>>> = Arc::default();
         let (free, into) = (Arc::clone(&hands), Arc::clone(&given));
-        let offer = move |_now| {
+        let clock = Arc::clone(&bench.clock);
+        let offer = move || {
             let hand = Arc::clone(&free).try_acquire_owned().ok()?;
             let into = Arc::clone(&into);
             let take = move |claim| -> Box<dyn FnOnce() + Send> {
@@ -35,6 +38,7 @@ impl<C: Send + 'static> Desk<C> {
                 })
             };
             Some(Hand {
+                from: Timestamp::from_millis(clock.load(Ordering::SeqCst)),
                 lease: LEASE,
                 take: Box::new(take),
             })
@@ -62,14 +66,16 @@ impl<C: Send + 'static> Desk<C> {
 
 fn asks(bench: &Bench, hands: usize) -> Desk<VerifyClaim> {
     let signals = bench.store().signals();
-    Desk::new(hands, |offer| {
+    Desk::new(bench, hands, |offer| {
         signals.stand_by_verifications(merchant(), offer)
     })
 }
 
 fn tells(bench: &Bench, endpoint: &str, hands: usize) -> Desk<DeliveryClaim> {
     let (signals, endpoint) = (bench.store().signals(), endpoint.parse().expect("valid"));
-    Desk::new(hands, |offer| signals.stand_by_deliveries(endpoint, offer))
+    Desk::new(bench, hands, |offer| {
+        signals.stand_by_deliveries(endpoint, offer)
+    })
 }
 
 fn users(claims: &[VerifyClaim]) -> Vec<&str> {

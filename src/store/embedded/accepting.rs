@@ -56,7 +56,7 @@ pub(super) fn accept(
     let after = rung(running.as_ref(), Source::Callback, trust, at);
     match free_hand(txn, &merchant, &after, at)? {
         Some(hand) => {
-            let verification = after.claimed(at, hand.lease);
+            let verification = after.claimed(hand.from, hand.lease);
             let claimed = Some(verification.clone());
             replace(txn, &merchant, &user, running.as_ref(), claimed)?;
             let claim = VerifyClaim {
@@ -83,10 +83,10 @@ fn free_hand(
     if !is_due || lane != VerifyLane::Main {
         return Ok(None);
     }
-    let Some(hand) = txn.verifier(merchant, now) else {
+    let Some(hand) = txn.verifier(merchant) else {
         return Ok(None);
     };
-    Ok(verifying::is_nothing_due(txn, merchant, lane, now)?.then_some(hand))
+    Ok(verifying::is_nothing_due(txn, merchant, lane, hand.from)?.then_some(hand))
 }
 
 /// How far back a callback is compared with those before it: the provider sends one nine times.
@@ -341,8 +341,10 @@ pub(super) fn replace(
     let key = keys::user(merchant, user);
     match after {
         Some(running) => {
+            let is_out =
+                |one: &Verification| matches!(one.state, VerificationState::Querying { .. });
             // Whoever has claimed it knows.
-            if matches!(running.state, VerificationState::Waiting { .. }) {
+            if !is_out(&running) || before.is_some_and(is_out) {
                 let lane = VerifyLane::of(running.trust);
                 txn.ring(Lane::Verify(merchant.clone(), lane));
             }

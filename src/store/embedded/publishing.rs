@@ -44,10 +44,11 @@ fn free_hand(
     delivery: &Delivery,
     is_first: bool,
 ) -> Result<Option<Hand<DeliveryClaim>>, StoreError> {
-    let (endpoint, now) = (&delivery.endpoint, delivery.created);
-    let Some(hand) = txn.deliverer(endpoint, now).filter(|_| is_first) else {
+    let endpoint = &delivery.endpoint;
+    let Some(hand) = txn.deliverer(endpoint).filter(|_| is_first) else {
         return Ok(None);
     };
+    let now = hand.from;
     let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
     let is_well = !health.holds() && health.resumed.is_none() && health.later(now) <= now;
     Ok((is_well && delivering::is_nothing_due(txn, endpoint, now)?).then_some(hand))
@@ -60,7 +61,7 @@ fn begin(
     delivery: Delivery,
     event: &Event,
 ) -> Result<(), StoreError> {
-    let begun = delivery.begun(event.at, hand.lease);
+    let begun = delivery.begun(hand.from, hand.lease);
     line_up(txn, &begun);
     delivering::put_claimed(txn, &begun);
     tallies::put_delivery(txn, None, begun.clone())?;

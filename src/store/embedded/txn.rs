@@ -12,7 +12,7 @@ use super::codec::{self, Record};
 use super::engine::{Changes, Engine, is_empty};
 use super::fronts::Fronts;
 use super::keys::{self, Tree};
-use crate::domain::{EndpointName, MerchantNo, Timestamp};
+use crate::domain::{EndpointName, MerchantNo};
 use crate::store::{Begin, DeliveryClaim, Hand, Lane, Signals, StoreError, VerifyClaim};
 
 /// A key and its value.
@@ -124,7 +124,8 @@ impl<'a> Txn<'a> {
         if result.is_err() {
             self.after.rings.truncate(rings);
             self.after.begun.truncate(begun);
-            if let Some(fronts) = &mut self.fronts {
+            // What was found by one that changed nothing stays true.
+            if let Some(fronts) = self.fronts.as_mut().filter(|_| !self.undo.is_empty()) {
                 fronts.forget();
             }
             while let Some((tree, key, before)) = self.undo.pop() {
@@ -297,21 +298,13 @@ impl<'a> Txn<'a> {
     }
 
     /// A free hand for a delivery.
-    pub(super) fn deliverer(
-        &self,
-        endpoint: &EndpointName,
-        now: Timestamp,
-    ) -> Option<Hand<DeliveryClaim>> {
-        self.signals?.deliverer(endpoint, now)
+    pub(super) fn deliverer(&self, endpoint: &EndpointName) -> Option<Hand<DeliveryClaim>> {
+        self.signals?.deliverer(endpoint)
     }
 
     /// A free hand for a verification that somebody trusted rang for.
-    pub(super) fn verifier(
-        &self,
-        merchant: &MerchantNo,
-        now: Timestamp,
-    ) -> Option<Hand<VerifyClaim>> {
-        self.signals?.verifier(merchant, now)
+    pub(super) fn verifier(&self, merchant: &MerchantNo) -> Option<Hand<VerifyClaim>> {
+        self.signals?.verifier(merchant)
     }
 
     /// Gives a hand what was claimed for it, once the group counts.

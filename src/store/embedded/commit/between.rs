@@ -167,6 +167,7 @@ impl Loop {
         }
         let mut txn = Txn::new(&self.parts.engine, Room::ANY).noting(&mut self.fronts);
         if let Err(error) = fanout::work(&mut txn, now) {
+            self.fronts.forget();
             tracing::error!(%error, "the next part of a fan-out cannot be read; trying again");
             self.turns.pause = Some(Pause::after(self.turns.pause, false));
             return;

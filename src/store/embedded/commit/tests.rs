@@ -60,10 +60,11 @@ impl Scene {
         let signals = Arc::new(Signals::default());
         let (hand, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let (free, count) = (Arc::clone(&hand), Arc::clone(&begun));
-        let standby = signals.stand_by_verifications(merchant(), move |_now| {
+        let standby = signals.stand_by_verifications(merchant(), move || {
             let permit = Arc::clone(&free).try_acquire_owned().ok()?;
             let count = Arc::clone(&count);
             Some(Hand {
+                from: NOW,
                 lease: LEASE,
                 take: Box::new(move |_claim| {
                     Box::new(move || {
