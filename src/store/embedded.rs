@@ -17,7 +17,6 @@ mod delivering;
 mod engine;
 mod export;
 mod fanout;
-mod fronts;
 mod images;
 mod jobs;
 mod journal;

@@ -41,7 +41,6 @@ mod resume;
 mod retention;
 mod retries;
 mod secrecy;
-mod standby;
 mod transport;
 mod verification;
 mod webhook;
