@@ -140,8 +140,14 @@ impl Browser {
 
     /// Chromium's own protocol, for what WebDriver has no words for.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.tries_devtools(command, params)
+            .await
+            .unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    async fn tries_devtools(&self, command: &str, params: Value) -> Result<Value, String> {
         let body = json!({"cmd": command, "params": params});
-        self.send("POST", "/goog/cdp/execute", &body).await
+        self.tries("POST", "/goog/cdp/execute", &body).await
     }
 
     /// To another page; until it is there.
@@ -215,8 +221,8 @@ impl Browser {
     }
 
     async fn evaluate(&self, expression: &str) -> Result<Value, String> {
-        let body = json!({"cmd": "Runtime.evaluate", "params": {"expression": expression, "returnByValue": true}});
-        let found = self.tries("POST", "/goog/cdp/execute", &body).await?;
+        let params = json!({"expression": expression, "returnByValue": true});
+        let found = self.tries_devtools("Runtime.evaluate", params).await?;
         Ok(found["result"]["value"].clone())
     }
 
