@@ -26,8 +26,8 @@ use crate::domain::{
     Routing, Timestamp,
 };
 use crate::metrics::{DeliverMetrics, Metrics};
-use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Lane, Store, StoreError};
-use crate::worker::Stage;
+use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Store, StoreError};
+use crate::worker::{Hands, Rates, Stage};
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
@@ -67,7 +67,7 @@ pub struct DelivererParts {
 pub struct Deliverer {
     parts: DelivererParts,
     permits: Arc<Semaphore>,
-    pace: Option<Mutex<Pace>>,
+    rates: Rates,
     bell: Arc<Notify>,
     /// What the endpoint is spared.
     ease: Mutex<Ease>,
@@ -84,7 +84,7 @@ impl Deliverer {
     pub fn new(parts: DelivererParts) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(parts.concurrency)),
-            pace: parts.pace.map(Mutex::new),
+            rates: Rates::of(parts.pace.map(|pace| Arc::new(Mutex::new(pace)))),
             ease: Mutex::default(),
             out: AtomicUsize::new(0),
             up_since: AtomicU64::new(0),
@@ -143,19 +143,23 @@ impl Deliverer {
                 attempt = claim.delivery.attempts,
                 "an attempt ended after its lease and was not recorded; it was or will be made again"
             ),
-            Err(error) => tracing::error!(
-                event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
-                error = &error as &dyn std::error::Error,
-                "an attempt could not be recorded; it is made again when its lease ends"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
+                    error = &error as &dyn std::error::Error,
+                    "an attempt could not be recorded; it is made again when its lease ends"
+                );
+                // The loop may not know of this lease.
+                self.bell.notify_one();
+            }
         }
         None
     }
 
-    /// Whether one that was heard may be followed by the next in its place: where a rate or a ramp counts those that go
-    /// out, the loop claims.
+    /// Whether one that was heard may be followed by the next in its place, and one that comes in be begun at once: where
+    /// a rate or a ramp counts those that go out, the loop claims.
     fn goes_freely(&self) -> bool {
-        self.pace.is_none() && !self.ease().is_ramping()
+        self.rates.are_off() && !self.ease().is_ramping()
     }
 }
 
@@ -213,6 +217,32 @@ impl Deliverer {
         }
     }
 
+    /// How long a claim is ours.
+    fn lease(&self) -> Duration {
+        self.parts.settings.load().sender.timeout() + LEASE_SLACK
+    }
+
+    /// Room for one that comes in.
+    fn hand(self: &Arc<Self>, hands: &Hands) -> Option<Hand<DeliveryClaim>> {
+        if !self.goes_freely() {
+            return None;
+        }
+        let held = hands.hold()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let (own, hands) = (Arc::clone(self), hands.clone());
+        Some(Hand {
+            from: self.parts.clock.now(),
+            lease: self.lease(),
+            take: Box::new(move |claim| {
+                Box::new(move || {
+                    own.out.fetch_add(1, Ordering::Relaxed);
+                    hands.begin(own, claim, permit);
+                    drop(held);
+                })
+            }),
+        })
+    }
+
     fn ease(&self) -> MutexGuard<'_, Ease> {
         self.ease.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -265,22 +295,12 @@ impl Stage for Deliverer {
     async fn claim(&self, limit: usize) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.parts.clock.now();
         let limit = self.ease().allows(limit, self.out.load(Ordering::Relaxed));
-        let allowed = self.pace.as_ref().map_or(limit, |pace| {
-            limit.min(
-                pace.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .available(now),
-            )
-        });
-        let lease = self.parts.settings.load().sender.timeout() + LEASE_SLACK;
+        let allowed = self.rates.allow(limit, now);
         let store = &self.parts.store;
         let claims = store
-            .claim_deliveries(&self.parts.endpoint, now, lease, allowed)
+            .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
             .await?;
-        if let Some(pace) = &self.pace {
-            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-            *pace = pace.taken(claims.len(), now);
-        }
+        self.rates.take(claims.len(), now);
         self.out.fetch_add(claims.len(), Ordering::Relaxed);
         if claims.iter().any(|claim| claim.alone) {
             // Before it is known how it went: once that is recorded, whoever claims next must find it so.
@@ -297,12 +317,7 @@ impl Stage for Deliverer {
     }
 
     fn rests_until(&self) -> Option<Timestamp> {
-        let now = self.parts.clock.now();
-        self.pace.as_ref().and_then(|pace| {
-            pace.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .rests_until(now)
-        })
+        self.rates.rest_until(self.parts.clock.now())
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -320,6 +335,14 @@ impl Stage for Deliverer {
         let health = self.parts.store.health(&self.parts.endpoint).await?;
         // What was held until an operator resumed it is not late before it was eased in.
         Ok(health.holds() || health.resumed.is_some())
+    }
+
+    fn stand_by(self: Arc<Self>, hands: &Hands) -> Option<Box<dyn Send>> {
+        let (own, hands) = (Arc::clone(&self), hands.clone());
+        let signals = self.parts.store.signals();
+        let endpoint = self.parts.endpoint.clone();
+        let standby = signals.stand_by_deliveries(endpoint, move || own.hand(&hands));
+        Some(Box::new(standby))
     }
 
     async fn perform(

@@ -6,8 +6,9 @@
 //! a power cut a moment later. Decisions are those of [`crate::domain`]; a store carries them out on
 //! what it holds.
 //!
-//! Work is claimed with a lease. The embedded store ([`embedded`]) has one process by its lock; the trait does not
-//! assume that, so that several processes could share a store.
+//! Work is claimed with a lease: by a worker that looks for it, or, as it comes in, for one that stands by
+//! ([`Signals::stand_by_deliveries`]), if nothing that is due goes before it. The embedded store ([`embedded`]) has one
+//! process by its lock; the trait does not assume that, so that several processes could share a store.
 
 // long because: the trait and what goes in and out of it are one contract, read together.
 
@@ -32,7 +33,7 @@ pub use pages::{
     CallbackState, Cursor, DeliveryFilter, DeliveryStand, EndpointTally, FoundUser, ListedDelivery,
     ListedVerification, Lists, Page, PageOf, Scope, Tallies,
 };
-pub use signals::{Lane, Signals};
+pub use signals::{Begin, Hand, Lane, Signals, Standby};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

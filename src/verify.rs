@@ -10,7 +10,7 @@ mod log;
 mod provider;
 mod query;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,8 +29,8 @@ use crate::domain::{
     Verification, VerifyLane, VerifyPolicy,
 };
 use crate::metrics::{Metrics, VerifyMetrics};
-use crate::store::{AnswerReport, Lane, Store, StoreError, VerifyClaim};
-use crate::worker::Stage;
+use crate::store::{AnswerReport, Hand, Lane, Store, StoreError, VerifyClaim};
+use crate::worker::{Hands, Rates, Stage};
 
 /// How long after a query's own timeout its result may still be recorded before somebody else may ask.
 const LEASE_SLACK: Duration = Duration::from_secs(20);
@@ -78,7 +78,7 @@ pub struct Verifier {
     parts: VerifierParts,
     /// The open lane: one query at a time, and a share of the rate. The main lane is bounded by what all share.
     permits: Arc<Semaphore>,
-    open_pace: Option<Mutex<Pace>>,
+    rates: Rates,
     bell: Arc<Notify>,
     metrics: VerifyMetrics,
 }
@@ -103,16 +103,17 @@ impl Verifier {
             VerifyLane::Open => {
                 let share = rate.map(|(count, per)| {
                     // A tenth of the rate, kept even by asking once in ten times as long.
-                    Mutex::new(Pace::new(count, per.saturating_mul(OPEN_SHARE)).without_burst())
+                    let pace = Pace::new(count, per.saturating_mul(OPEN_SHARE));
+                    Arc::new(Mutex::new(pace.without_burst()))
                 });
                 (Arc::new(Semaphore::new(1)), share)
             }
         };
         Self {
             metrics: parts.metrics.verify(&parts.merchant),
+            rates: Rates::of(parts.pace.clone().into_iter().chain(open_pace)),
             parts,
             permits,
-            open_pace,
             bell,
         }
     }
@@ -128,30 +129,57 @@ impl Verifier {
         self.parts.settings.store(Arc::new(settings));
     }
 
-    fn paces(&self) -> impl Iterator<Item = &Mutex<Pace>> {
-        self.parts
-            .pace
-            .as_deref()
-            .into_iter()
-            .chain(&self.open_pace)
-    }
-
-    /// How many the rates allow now.
-    fn allowed(&self, now: Timestamp, limit: usize) -> usize {
-        self.paces().fold(limit, |least, pace| {
-            least.min(
-                pace.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .available(now),
-            )
-        })
-    }
-
-    fn count_against_rates(&self, number: usize, now: Timestamp) {
-        for pace in self.paces() {
-            let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-            *pace = pace.taken(number, now);
+    async fn claim_up_to(
+        &self,
+        limit: usize,
+        is_probe: bool,
+        now: Timestamp,
+    ) -> Result<Vec<VerifyClaim>, StoreError> {
+        let (merchant, lane) = (&self.parts.merchant, self.parts.lane);
+        let (store, lease) = (&self.parts.store, self.lease());
+        let claims = store
+            .claim_verifications(merchant, lane, now, lease, limit)
+            .await?;
+        if !claims.is_empty() || !is_probe {
+            return Ok(claims);
         }
+        // While the provider is down, schedules grow to an hour: somebody is asked about before that, so that it is
+        // noticed within a minute when it is back.
+        let hastened = store.hasten_verifications(merchant, lane, now, None, 1);
+        if hastened.await?.moved == 0 {
+            return Ok(claims);
+        }
+        store
+            .claim_verifications(merchant, lane, now, lease, 1)
+            .await
+    }
+
+    /// How long a claim is ours.
+    fn lease(&self) -> Duration {
+        self.parts.provider.timeout() + LEASE_SLACK
+    }
+
+    /// Room for one that comes in.
+    fn hand(self: &Arc<Self>, hands: &Hands) -> Option<Hand<VerifyClaim>> {
+        let now = self.parts.clock.now();
+        if self.parts.provider.breaker().is_open() || self.rates.allow(1, now) == 0 {
+            return None;
+        }
+        let held = hands.hold()?;
+        let slot = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        let permit = self.parts.provider.permits(now, 1).pop()?;
+        let (own, hands) = (Arc::clone(self), hands.clone());
+        Some(Hand {
+            from: now,
+            lease: self.lease(),
+            take: Box::new(move |claim| {
+                own.rates.take(1, now);
+                Box::new(move || {
+                    hands.begin(own, Asking { claim, permit }, slot);
+                    drop(held);
+                })
+            }),
+        })
     }
 
     async fn record(&self, claim: &VerifyClaim, answer: Answer, began: Timestamp, took: Duration) {
@@ -176,11 +204,15 @@ impl Verifier {
         );
         match recorded {
             Ok(recorded) => log::answered(claim, &answer, &recorded, took),
-            Err(error) => tracing::error!(
-                merchant = %claim.merchant,
-                error = &error as &dyn std::error::Error,
-                "an answer could not be recorded; the user is asked about again when the lease ends"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    merchant = %claim.merchant,
+                    error = &error as &dyn std::error::Error,
+                    "an answer could not be recorded; the user is asked about again when the lease ends"
+                );
+                // The loop may not know of this lease.
+                self.bell.notify_one();
+            }
         }
     }
 }
@@ -203,31 +235,19 @@ impl Stage for Verifier {
 
     async fn claim(&self, limit: usize) -> Result<Vec<Asking>, StoreError> {
         let now = self.parts.clock.now();
-        let mut permits = self.parts.provider.permits(now, self.allowed(now, limit));
-        let lease = self.parts.provider.timeout() + LEASE_SLACK;
-        let (merchant, lane) = (&self.parts.merchant, self.parts.lane);
-        let store = &self.parts.store;
-        let mut claims = store
-            .claim_verifications(merchant, lane, now, lease, permits.len())
-            .await?;
-        // While the provider is down, schedules grow to an hour: somebody is asked about before that, so that it is
-        // noticed within a minute when it is back.
+        let mut permits = self
+            .parts
+            .provider
+            .permits(now, self.rates.allow(limit, now));
+        // Counted before the store is asked: what comes in meanwhile counts too.
+        let reserved = permits.len();
+        self.rates.take(reserved, now);
         let is_probe = permits.first().is_some_and(QueryPermit::is_probe);
-        if claims.is_empty()
-            && is_probe
-            && store
-                .hasten_verifications(merchant, lane, now, None, 1)
-                .await?
-                .moved
-                > 0
-        {
-            claims = store
-                .claim_verifications(merchant, lane, now, lease, 1)
-                .await?;
-        }
-        self.count_against_rates(claims.len(), now);
-        permits.truncate(claims.len());
-        Ok(claims
+        let claims = self.claim_up_to(reserved, is_probe, now).await;
+        let number = claims.as_ref().map_or(0, Vec::len);
+        self.rates.give_back(reserved - number.min(reserved));
+        permits.truncate(number);
+        Ok(claims?
             .into_iter()
             .zip(permits)
             .map(|(claim, permit)| Asking { claim, permit })
@@ -251,13 +271,7 @@ impl Stage for Verifier {
     }
 
     fn rests_until(&self) -> Option<Timestamp> {
-        let now = self.parts.clock.now();
-        let rests = self.paces().filter_map(|pace| {
-            pace.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .rests_until(now)
-        });
-        rests.max()
+        self.rates.rest_until(self.parts.clock.now())
     }
 
     async fn oldest_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -272,6 +286,18 @@ impl Stage for Verifier {
 
     async fn is_held(&self) -> Result<bool, StoreError> {
         Ok(self.parts.provider.breaker().is_open())
+    }
+
+    fn stand_by(self: Arc<Self>, hands: &Hands) -> Option<Box<dyn Send>> {
+        // What anybody could have sent keeps to its share.
+        if self.parts.lane == VerifyLane::Open {
+            return None;
+        }
+        let (own, hands) = (Arc::clone(&self), hands.clone());
+        let signals = self.parts.store.signals();
+        let merchant = self.parts.merchant.clone();
+        let standby = signals.stand_by_verifications(merchant, move || own.hand(&hands));
+        Some(Box::new(standby))
     }
 
     async fn perform(

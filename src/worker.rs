@@ -5,17 +5,21 @@
 //! no work itself: what it claimed is leased in the store, and whoever dies with it is replaced when the lease ends.
 
 mod beats;
+mod rates;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use beats::{Beat, Beats, Behind, LATE_AFTER, STUCK_AFTER, Work};
+pub use rates::Rates;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -80,6 +84,13 @@ pub trait Stage: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Has work that comes in while `hands` are free claimed by whoever adds it and begun at once, by the same rules as in a
+    /// look for it, until what is returned is dropped. The loop then has no turn for it. `None`: all of it is looked for.
+    fn stand_by(self: Arc<Self>, hands: &Hands) -> Option<Box<dyn Send>> {
+        let _none = hands;
+        None
+    }
+
     /// Does one piece of work and records what came of it. Reports its own troubles.
     ///
     /// The permit is for what is out: it may be given back once the answer is in. The record then shares a group of
@@ -95,6 +106,34 @@ pub trait Stage: Send + Sync + 'static {
         permit: OwnedSemaphorePermit,
         end: &CancellationToken,
     ) -> Option<(Self::Claim, OwnedSemaphorePermit)>;
+}
+
+/// Where a stage's work goes on once it is claimed, whoever claimed it.
+#[derive(Clone, Debug)]
+pub struct Hands {
+    end: CancellationToken,
+    tracker: TaskTracker,
+    runtime: Handle,
+}
+
+impl Hands {
+    /// Keeps the end waiting for a piece that is about to be claimed; `None`: nothing more is to be begun.
+    #[must_use]
+    pub fn hold(&self) -> Option<TaskTrackerToken> {
+        (!self.end.is_cancelled()).then(|| self.tracker.token())
+    }
+
+    /// Does a piece of work, and whatever follows it in its place. Does not block.
+    pub fn begin<S: Stage>(&self, stage: Arc<S>, claim: S::Claim, permit: OwnedSemaphorePermit) {
+        let end = self.end.clone();
+        let work = async move {
+            let mut next = Some((claim, permit));
+            while let Some((claim, permit)) = next {
+                next = stage.perform(claim, permit, &end).await;
+            }
+        };
+        self.tracker.spawn_on(work, &self.runtime);
+    }
 }
 
 /// Claims what permits allow. Returns the claims with a permit each, and whether there may be more.
@@ -166,6 +205,13 @@ pub async fn run<S: Stage>(
     tracker: TaskTracker,
 ) {
     let bell = stage.bell();
+    let hands = Hands {
+        end: cancel.clone(),
+        tracker,
+        runtime: Handle::current(),
+    };
+    // One that ends already, in a reload, has a successor.
+    let _until_the_end = (!cancel.is_cancelled()).then(|| Arc::clone(&stage).stand_by(&hands));
     loop {
         // Armed before looking: work that comes in between rings.
         let rung = bell.notified();
@@ -179,13 +225,7 @@ pub async fn run<S: Stage>(
             Ok((claims, more)) => {
                 let none = claims.is_empty();
                 for (claim, permit) in claims {
-                    let (stage, end) = (Arc::clone(&stage), cancel.clone());
-                    tracker.spawn(async move {
-                        let mut next = Some((claim, permit));
-                        while let Some((claim, permit)) = next {
-                            next = stage.perform(claim, permit, &end).await;
-                        }
-                    });
+                    hands.begin(Arc::clone(&stage), claim, permit);
                 }
                 if more {
                     continue;

@@ -19,8 +19,11 @@ mod lanes;
 mod onward;
 #[path = "store_contract/pages.rs"]
 mod pages;
+#[path = "store_contract/standby.rs"]
+mod standby;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use self::fanout::{
@@ -42,6 +45,11 @@ use self::pages::{
     callbacks_are_paged_newest_first_by_state_user_and_time,
     deliveries_are_paged_by_how_they_stand, events_are_paged_newest_first_by_type_user_and_time,
     open_verifications_and_users_are_paged_by_name,
+};
+
+use self::standby::{
+    a_users_results_are_not_given_out_of_order, forgeries_and_whoever_is_held_are_given_nothing,
+    what_comes_in_is_claimed_for_a_free_hand, what_is_due_is_not_overtaken_by_what_comes_in,
 };
 
 use vexora_relay::clock::{Entropy, SeededEntropy};
@@ -67,6 +75,8 @@ struct Bench {
     open: Opener,
     directory: tempfile::TempDir,
     entropy: SeededEntropy,
+    /// When the last callback came, or the last answer; milliseconds.
+    clock: Arc<AtomicU64>,
 }
 
 impl Bench {
@@ -82,6 +92,7 @@ impl Bench {
             open,
             directory,
             entropy: SeededEntropy::new(1),
+            clock: Arc::default(),
         }
     }
 
@@ -112,6 +123,7 @@ impl Bench {
         token: bool,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        self.clock.store(now.as_millis(), Ordering::SeqCst);
         let callback = Callback {
             id: self.entropy.callback_id(now),
             merchant: merchant(),
@@ -140,6 +152,7 @@ impl Bench {
     }
 
     async fn answer(&self, claim: &VerifyClaim, answer: Answer, now: Timestamp) -> AnswerRecorded {
+        self.clock.store(now.as_millis(), Ordering::SeqCst);
         let report = AnswerReport {
             answer,
             now,
@@ -1315,6 +1328,10 @@ macro_rules! store {
                 what_was_heard_brings_the_next_along_and_no_more,
                 what_was_not_heard_or_is_held_brings_nothing_along,
                 of_a_user_the_next_result_comes_along,
+                what_comes_in_is_claimed_for_a_free_hand,
+                what_is_due_is_not_overtaken_by_what_comes_in,
+                a_users_results_are_not_given_out_of_order,
+                forgeries_and_whoever_is_held_are_given_nothing,
                 nothing_goes_out_before_the_time_an_endpoint_asked_for,
                 a_result_for_very_many_reaches_who_is_up_at_once_and_everybody_soon,
                 a_users_results_keep_their_order_where_their_deliveries_come_later,

@@ -60,6 +60,16 @@ impl Pace {
         }
     }
 
+    /// `number` of those that were taken did not go.
+    #[must_use]
+    pub fn given_back(self, number: usize) -> Self {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        let through = self
+            .through
+            .saturating_sub(self.interval.saturating_mul(number));
+        Self { through, ..self }
+    }
+
     /// Until when none may go, an instant after `now`; `None`: one may go at once.
     #[must_use]
     pub fn rests_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -125,5 +135,15 @@ mod tests {
                 prop_assert!(gone <= allowed + allowed / 100 + 1, "{gone} of {allowed}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_given_back_may_go_again_and_no_more() {
+        let now = Timestamp::from_millis(1_000_000);
+        let used = pace(20).taken(5, now);
+        assert_eq!(used.taken(10, now).given_back(7).available(now), 12);
+        let idle = pace(20).taken(20, now).given_back(20);
+        assert_eq!(idle.available(now), 20);
+        assert_eq!(idle.taken(20, now).available(now), 0);
     }
 }

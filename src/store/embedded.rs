@@ -17,6 +17,7 @@ mod delivering;
 mod engine;
 mod export;
 mod fanout;
+mod fronts;
 mod images;
 mod jobs;
 mod journal;

@@ -41,6 +41,7 @@ mod resume;
 mod retention;
 mod retries;
 mod secrecy;
+mod standby;
 mod transport;
 mod verification;
 mod webhook;

@@ -9,11 +9,12 @@ use super::keys::{self, Tree};
 use super::publishing;
 use super::tallies;
 use super::txn::Txn;
+use super::verifying;
 use crate::domain::{
     Callback, CallbackId, EventId, MerchantNo, OperationalEvent, Reception, Routing, Source,
-    Stranger, Timestamp, Trust, UserId, UserState, Verification, VerifyLane,
+    Stranger, Timestamp, Trust, UserId, UserState, Verification, VerificationState, VerifyLane,
 };
-use crate::store::{Lane, StoreError};
+use crate::store::{Hand, Lane, StoreError, VerifyClaim};
 
 /// Unrecognized callbacks kept per merchant, and as many again of those that carried the merchant's token. Enough to
 /// learn from, and at 64 KiB each no way to fill a disk. The oldest goes.
@@ -53,7 +54,39 @@ pub(super) fn accept(
     let by_user = keys::callback_of_user(&merchant, &user, id);
     txn.put_raw(Tree::CallbacksByUser, by_user, Vec::new());
     let after = rung(running.as_ref(), Source::Callback, trust, at);
-    replace(txn, &merchant, &user, running.as_ref(), Some(after))
+    match free_hand(txn, &merchant, &after, at)? {
+        Some(hand) => {
+            let verification = after.claimed(hand.from, hand.lease);
+            let claimed = Some(verification.clone());
+            replace(txn, &merchant, &user, running.as_ref(), claimed)?;
+            let claim = VerifyClaim {
+                merchant,
+                user,
+                verification,
+            };
+            txn.begin(hand, claim);
+            Ok(())
+        }
+        None => replace(txn, &merchant, &user, running.as_ref(), Some(after)),
+    }
+}
+
+/// Whoever would ask about this user next anyway, if they have a hand free: nothing that goes before it is due.
+fn free_hand(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    after: &Verification,
+    now: Timestamp,
+) -> Result<Option<Hand<VerifyClaim>>, StoreError> {
+    let is_due = matches!(after.state, VerificationState::Waiting { due } if due <= now);
+    let lane = VerifyLane::of(after.trust);
+    if !is_due || lane != VerifyLane::Main {
+        return Ok(None);
+    }
+    let Some(hand) = txn.verifier(merchant) else {
+        return Ok(None);
+    };
+    Ok(verifying::is_nothing_due(txn, merchant, lane, hand.from)?.then_some(hand))
 }
 
 /// How far back a callback is compared with those before it: the provider sends one nine times.
@@ -308,10 +341,13 @@ pub(super) fn replace(
     let key = keys::user(merchant, user);
     match after {
         Some(running) => {
-            txn.ring(Lane::Verify(
-                merchant.clone(),
-                VerifyLane::of(running.trust),
-            ));
+            let is_out =
+                |one: &Verification| matches!(one.state, VerificationState::Querying { .. });
+            // Whoever has claimed it knows.
+            if !is_out(&running) || before.is_some_and(is_out) {
+                let lane = VerifyLane::of(running.trust);
+                txn.ring(Lane::Verify(merchant.clone(), lane));
+            }
             txn.put(key, running)
         }
         None => {

@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use self::between::Turns;
 use super::engine::{Changes, Engine};
+use super::fronts::Fronts;
 use super::images::Images;
 use super::journal::Journal;
 use super::machine::{Machine, Point};
@@ -78,6 +79,7 @@ struct Loop {
     broken: Option<Broken>,
     drain: Option<std::thread::JoinHandle<()>>,
     turns: Turns,
+    fronts: Fronts,
 }
 
 impl Loop {
@@ -98,6 +100,7 @@ impl Loop {
             broken: None,
             drain: None,
             turns: Turns::default(),
+            fronts: Fronts::default(),
         }
     }
 
@@ -185,11 +188,13 @@ impl Loop {
             return;
         }
         let room = self.free.on(self.parts.engine.path());
-        let mut txn = Txn::new(&self.parts.engine, room);
+        let mut txn = Txn::new(&self.parts.engine, room)
+            .noting(&mut self.fronts)
+            .handing_to(&self.parts.signals);
         let answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
         let is_strict = self.parts.engine.is_strict() || self.unsynced.is_overdue();
         let must_sync = txn.must_sync() || is_strict;
-        let (changes, rings) = txn.finish();
+        let (changes, after) = txn.finish();
         // Whoever wants all groups synced waits for this one.
         let is_nothing = changes.is_empty() && !(is_strict && self.parts.journal.has_loose());
         let written = match (is_nothing, must_sync) {
@@ -207,11 +212,13 @@ impl Loop {
                 if synced.is_some() {
                     self.end_pause();
                 }
-                // In this order: whoever was answered may count on it that the others have been rung for.
-                self.ring(rings);
+                // In this order: whoever was answered may count on it that the others have been rung for, and that
+                // what was claimed for them is under way.
+                self.follow(after);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(error) => {
+                self.fronts.forget();
                 self.parts.metrics.failed();
                 tracing::error!(%error, waiting = answers.len(), "the store could not write; callbacks are answered 503");
                 let error = Arc::new(error);
@@ -294,6 +301,7 @@ impl Loop {
     }
 
     fn breaks(&mut self, error: &io::Error) {
+        self.fronts.forget();
         tracing::error!(%error, "sled does not take what the journal holds; nothing is lost, but everything is answered 503 until it was made again");
         let refusal = format!("sled failed ({error}) and is made again from the journal");
         let error = io::Error::other(refusal);
@@ -377,3 +385,6 @@ impl Loop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,11 +121,12 @@ pub(super) fn claim(
     let alone = health.resumed.is_some();
     let limit = if alone { limit.min(1) } else { limit };
     // Leases that ran out first: those are the oldest.
-    let out = txn.first(
-        Tree::DeliveryDue,
-        &keys::delivery_due_prefix(endpoint, true),
-        limit,
-    )?;
+    let leased = keys::delivery_due_prefix(endpoint, true);
+    let out = if !alone && txn.is_nothing_due(Tree::DeliveryDue, &leased, now)? {
+        Places::new()
+    } else {
+        txn.first(Tree::DeliveryDue, &leased, limit)?
+    };
     let is_out = !out.is_empty();
     if health.holds() {
         give_back(txn, endpoint, &out, now)?;
@@ -140,8 +141,7 @@ pub(super) fn claim(
         // One probe at a time: the oldest of what is held and has not been tried since. What failed as a probe is due with
         // the next, behind whatever came before that.
         Some(probe_at) => {
-            let out = keys::delivery_due_prefix(endpoint, true);
-            if now >= probe_at && txn.first(Tree::DeliveryDue, &out, 1)?.is_empty() {
+            if now >= probe_at && txn.first(Tree::DeliveryDue, &leased, 1)?.is_empty() {
                 let probe = txn.first(Tree::DeliveryDue, &waiting, 1)?;
                 claim_due(txn, endpoint, probe, now, lease, &mut claims)?;
             }
@@ -157,6 +157,21 @@ pub(super) fn claim(
         claim.alone = alone || health.holds();
     }
     Ok(claims)
+}
+
+/// The next that is due, for whoever has room for one; without a look where it is known that there is none.
+pub(super) fn claim_next(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    now: Timestamp,
+    lease: Duration,
+) -> Result<Option<DeliveryClaim>, StoreError> {
+    let queues = [true, false].map(|leased| keys::delivery_due_prefix(endpoint, leased));
+    let mut queues = queues.iter();
+    if queues.all(|queue| txn.knows_nothing_due(Tree::DeliveryDue, queue, now)) {
+        return Ok(None);
+    }
+    Ok(claim(txn, endpoint, now, lease, 1)?.pop())
 }
 
 type Places = Vec<Pair>;
@@ -282,18 +297,36 @@ fn claim_one(
         record_interrupted(txn, &delivery, until)?;
     }
     let begun = delivery.clone().begun(now, lease);
-    let until = now.plus(lease);
-    txn.put_raw(
-        Tree::DeliveryDue,
-        keys::delivery_due(endpoint, true, until, id),
-        Vec::new(),
-    );
+    put_claimed(txn, &begun);
     tallies::put_delivery(txn, Some(&delivery), begun.clone())?;
     Ok(Some(DeliveryClaim {
         delivery: begun,
         event,
         alone: false,
     }))
+}
+
+/// The place of a delivery that is claimed.
+pub(super) fn put_claimed(txn: &mut Txn<'_>, begun: &Delivery) {
+    if let Some(until) = begun.due() {
+        let place = keys::delivery_due(&begun.endpoint, true, until, begun.event);
+        txn.put_raw(Tree::DeliveryDue, place, Vec::new());
+    }
+}
+
+/// Whether neither a delivery that waits is due, nor a lease has run out, by what the group has come to.
+pub(super) fn is_nothing_due(
+    txn: &mut Txn<'_>,
+    endpoint: &EndpointName,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    for leased in [true, false] {
+        let queue = keys::delivery_due_prefix(endpoint, leased);
+        if !txn.is_nothing_due(Tree::DeliveryDue, &queue, now)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// An attempt that nobody lived to see the end of.

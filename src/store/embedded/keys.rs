@@ -264,6 +264,18 @@ pub(super) fn parse_verify_due(prefix: &[u8], key: &[u8]) -> Option<(Timestamp, 
     Some((Timestamp::from_millis(u64::from_be_bytes(*due)), user))
 }
 
+/// Of a place in [`Tree::VerifyDue`] or [`Tree::DeliveryDue`]: the prefix of those that it stands among, and when it is due.
+pub(super) fn queue_of(tree: Tree, place: &[u8]) -> Option<(&[u8], Timestamp)> {
+    let (queue, rest) = match tree {
+        Tree::VerifyDue => {
+            place.split_at_checked(if verify_due_is_leased(place) { 12 } else { 13 })?
+        }
+        _ => place.split_at_checked(place.len().checked_sub(24)?)?,
+    };
+    let due = u64::from_be_bytes(*rest.first_chunk::<8>()?);
+    Some((queue, Timestamp::from_millis(due)))
+}
+
 /// Whether an entry of [`Tree::VerifyDue`] is leased.
 pub(super) fn verify_due_is_leased(key: &[u8]) -> bool {
     key.get(11) == Some(&LEASED)

@@ -1,6 +1,7 @@
 //! Making events: the event, its deliveries and their places in line, in the transaction of whatever caused them.
 
 use super::codec::damaged;
+use super::delivering;
 use super::fanout;
 use super::keys::{self, Tree};
 use super::tallies;
@@ -9,7 +10,7 @@ use crate::domain::{
     Delivery, DeliveryState, EndpointName, Event, EventContent, EventId, Health, OperationalEvent,
     Routing, Timestamp,
 };
-use crate::store::{Lane, StoreError};
+use crate::store::{DeliveryClaim, Hand, Lane, StoreError};
 
 /// Stores an event and a delivery for each endpoint that is to hear of it; where there are very many, a few of the
 /// deliveries, and who else is to get one.
@@ -25,9 +26,52 @@ pub(super) fn publish(
     }
     for target in now {
         let delivery = fresh(&event, target.endpoint, target.ordered);
-        enqueue_fresh(txn, delivery)?;
+        let is_first = comes_first(txn, &delivery)?;
+        match free_hand(txn, &delivery, is_first)? {
+            Some(hand) => begin(txn, hand, delivery, &event)?,
+            None => {
+                join(txn, &delivery, is_first)?;
+                tallies::put_delivery(txn, None, delivery)?;
+            }
+        }
     }
     txn.put(&event.id.to_bytes(), event)
+}
+
+/// Whoever would take this delivery next anyway, if they have a hand free: the endpoint is well, and nothing of it is due.
+fn free_hand(
+    txn: &mut Txn<'_>,
+    delivery: &Delivery,
+    is_first: bool,
+) -> Result<Option<Hand<DeliveryClaim>>, StoreError> {
+    let endpoint = &delivery.endpoint;
+    let Some(hand) = txn.deliverer(endpoint).filter(|_| is_first) else {
+        return Ok(None);
+    };
+    let now = hand.from;
+    let health: Health = txn.get(endpoint.as_str().as_bytes())?.unwrap_or_default();
+    let is_well = !health.holds() && health.resumed.is_none() && health.later(now) <= now;
+    Ok((is_well && delivering::is_nothing_due(txn, endpoint, now)?).then_some(hand))
+}
+
+/// Stores a first delivery as claimed, and begins it.
+fn begin(
+    txn: &mut Txn<'_>,
+    hand: Hand<DeliveryClaim>,
+    delivery: Delivery,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let begun = delivery.begun(hand.from, hand.lease);
+    line_up(txn, &begun);
+    delivering::put_claimed(txn, &begun);
+    tallies::put_delivery(txn, None, begun.clone())?;
+    let claim = DeliveryClaim {
+        delivery: begun,
+        event: event.clone(),
+        alone: false,
+    };
+    txn.begin(hand, claim);
+    Ok(())
 }
 
 /// A first delivery of an event, whenever it is made.
@@ -56,10 +100,15 @@ pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Del
 
 /// Like [`enqueue`] for a delivery that was not there before.
 pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
-    // Nobody is before the first that is ever told of a user.
-    let is_first = delivery.sequence <= 1 || is_oldest(txn, &delivery)?;
+    let is_first = comes_first(txn, &delivery)?;
     join(txn, &delivery, is_first)?;
     tallies::put_delivery(txn, None, delivery)
+}
+
+/// Whether a delivery that was not there before is to be the first of its line.
+fn comes_first(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
+    // Nobody is before the first that is ever told of a user.
+    Ok(delivery.sequence <= 1 || is_oldest(txn, delivery)?)
 }
 
 /// Makes an operational event if anybody wants to hear of it.
@@ -110,10 +159,7 @@ fn is_oldest(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError>
 /// Puts a delivery in its line, and the first of a line in the queue.
 fn join(txn: &mut Txn<'_>, delivery: &Delivery, is_first: bool) -> Result<(), StoreError> {
     let endpoint = &delivery.endpoint;
-    if let Some((merchant, user)) = &delivery.line {
-        let place = keys::line(endpoint, merchant, user, delivery.sequence);
-        txn.put_raw(Tree::DeliveryLine, place, &delivery.event.to_bytes());
-    }
+    line_up(txn, delivery);
     if let Some(due) = delivery.due().filter(|_| is_first) {
         let place = keys::delivery_due(endpoint, false, due, delivery.event);
         txn.put_raw(Tree::DeliveryDue, &place, Vec::new());
@@ -122,6 +168,14 @@ fn join(txn: &mut Txn<'_>, delivery: &Delivery, is_first: bool) -> Result<(), St
         }
     }
     Ok(())
+}
+
+/// Puts a delivery in its line.
+fn line_up(txn: &mut Txn<'_>, delivery: &Delivery) {
+    if let Some((merchant, user)) = &delivery.line {
+        let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
+        txn.put_raw(Tree::DeliveryLine, place, &delivery.event.to_bytes());
+    }
 }
 
 /// Whether a new place in the queue may be the next that its endpoint's worker takes. Of an endpoint that is paused it

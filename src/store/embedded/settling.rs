@@ -99,7 +99,7 @@ pub(super) fn record(
     tell(txn, claim, report, &after, change)?;
     let is_as_before = matches!(change, HealthChange::None) && report.outcome.failure.is_none();
     let next = match report.onward.filter(|_| is_as_before) {
-        Some(lease) => delivering::claim(txn, &after.endpoint, report.now, lease, 1)?.pop(),
+        Some(lease) => delivering::claim_next(txn, &after.endpoint, report.now, lease)?,
         None => None,
     };
     Ok(Some(AttemptRecorded {

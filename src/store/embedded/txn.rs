@@ -10,8 +10,10 @@ use sled::IVec;
 use super::blocks::Bounds;
 use super::codec::{self, Record};
 use super::engine::{Changes, Engine, is_empty};
+use super::fronts::Fronts;
 use super::keys::{self, Tree};
-use crate::store::{Lane, StoreError};
+use crate::domain::{EndpointName, MerchantNo};
+use crate::store::{Begin, DeliveryClaim, Hand, Lane, Signals, StoreError, VerifyClaim};
 
 /// A key and its value.
 pub(super) type Pair = (IVec, IVec);
@@ -42,13 +44,26 @@ impl Room {
     };
 }
 
+/// What is to happen once a group counts.
+#[derive(Default)]
+pub(super) struct After {
+    /// Lanes with work for somebody to look for.
+    pub(super) rings: Vec<Lane>,
+    /// Work that is claimed already.
+    pub(super) begun: Vec<Begin>,
+}
+
 /// A group's transaction.
 pub(super) struct Txn<'a> {
     engine: &'a Engine,
     overlay: BTreeMap<Tree, Overlay>,
     /// What the current use case overwrote, to take it back if it fails.
     undo: Vec<(Tree, IVec, Before)>,
-    rings: Vec<Lane>,
+    after: After,
+    /// Whose free hands work is claimed for as it comes; `None`: nobody's.
+    signals: Option<&'a Signals>,
+    /// Until when nothing is due; `None`: not known here.
+    pub(super) fronts: Option<&'a mut Fronts>,
     room: Room,
     /// Somebody is told, on the strength of this group, what must survive a power cut.
     must_sync: bool,
@@ -60,10 +75,27 @@ impl<'a> Txn<'a> {
             engine,
             overlay: BTreeMap::new(),
             undo: Vec::new(),
-            rings: Vec::new(),
+            after: After {
+                rings: Vec::new(),
+                begun: Vec::new(),
+            },
+            signals: None,
+            fronts: None,
             room,
             must_sync: false,
         }
+    }
+
+    /// What is written next: of all places that are taken, note is kept.
+    pub(super) const fn noting(mut self, fronts: &'a mut Fronts) -> Self {
+        self.fronts = Some(fronts);
+        self
+    }
+
+    /// Work that comes in is claimed for whoever has a hand free.
+    pub(super) const fn handing_to(mut self, signals: &'a Signals) -> Self {
+        self.signals = Some(signals);
+        self
     }
 
     /// What is overlaid.
@@ -87,10 +119,15 @@ impl<'a> Txn<'a> {
         run: impl FnOnce(&mut Self) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         self.undo.clear();
-        let rings = self.rings.len();
+        let (rings, begun) = (self.after.rings.len(), self.after.begun.len());
         let result = run(self);
         if result.is_err() {
-            self.rings.truncate(rings);
+            self.after.rings.truncate(rings);
+            self.after.begun.truncate(begun);
+            // What was found by one that changed nothing stays true.
+            if let Some(fronts) = self.fronts.as_mut().filter(|_| !self.undo.is_empty()) {
+                fronts.forget();
+            }
             while let Some((tree, key, before)) = self.undo.pop() {
                 let entries = self.overlay.entry(tree).or_default();
                 match before {
@@ -155,6 +192,9 @@ impl<'a> Txn<'a> {
     }
 
     fn change(&mut self, tree: Tree, key: IVec, value: Option<IVec>) {
+        if let Some(fronts) = self.fronts.as_mut().filter(|_| value.is_some()) {
+            fronts.taken(tree, &key);
+        }
         let before = self
             .overlay
             .entry(tree)
@@ -252,20 +292,35 @@ impl<'a> Txn<'a> {
     /// Rings for a lane once the group is durable.
     pub(super) fn ring(&mut self, lane: Lane) {
         // Use cases that come together are mostly for the same one.
-        if self.rings.last() != Some(&lane) {
-            self.rings.push(lane);
+        if self.after.rings.last() != Some(&lane) {
+            self.after.rings.push(lane);
         }
     }
 
-    /// What is to be written, and who is to be woken after.
-    pub(super) fn finish(self) -> (Changes, Vec<Lane>) {
+    /// A free hand for a delivery.
+    pub(super) fn deliverer(&self, endpoint: &EndpointName) -> Option<Hand<DeliveryClaim>> {
+        self.signals?.deliverer(endpoint)
+    }
+
+    /// A free hand for a verification that somebody trusted rang for.
+    pub(super) fn verifier(&self, merchant: &MerchantNo) -> Option<Hand<VerifyClaim>> {
+        self.signals?.verifier(merchant)
+    }
+
+    /// Gives a hand what was claimed for it, once the group counts.
+    pub(super) fn begin<C>(&mut self, hand: Hand<C>, claim: C) {
+        self.after.begun.push((hand.take)(claim));
+    }
+
+    /// What is to be written, and what is to happen after.
+    pub(super) fn finish(self) -> (Changes, After) {
         let changes = self
             .overlay
             .into_iter()
             .map(|(tree, entries)| (tree, entries.into_iter().collect::<Vec<_>>()))
             .filter(|(_, entries)| !entries.is_empty())
             .collect();
-        (changes, self.rings)
+        (changes, self.after)
     }
 }
 

@@ -22,11 +22,10 @@ use crate::store::{
 };
 
 /// A lane's places in the order of claiming: run-out leases, then class by class.
-fn places(merchant: &MerchantNo, lane: VerifyLane) -> Vec<Key> {
-    let mut prefixes = vec![keys::verify_leased_prefix(merchant, lane)];
+fn places(merchant: &MerchantNo, lane: VerifyLane) -> impl Iterator<Item = Key> {
     let classes = keys::classes(lane).iter();
-    prefixes.extend(classes.map(|class| keys::verify_class_prefix(merchant, lane, *class)));
-    prefixes
+    let waiting = classes.map(move |class| keys::verify_class_prefix(merchant, lane, *class));
+    std::iter::once(keys::verify_leased_prefix(merchant, lane)).chain(waiting)
 }
 
 /// When the lane's next verification is due.
@@ -45,10 +44,13 @@ pub(super) fn next_rung(
 ) -> Result<Option<Timestamp>, StoreError> {
     let rung = [Trust::Signed, Trust::Token];
     let place = |class| keys::verify_class_prefix(merchant, VerifyLane::Main, class);
-    first_due(engine, rung.map(place).to_vec())
+    first_due(engine, rung.into_iter().map(place))
 }
 
-fn first_due(engine: &Engine, places: Vec<Key>) -> Result<Option<Timestamp>, StoreError> {
+fn first_due(
+    engine: &Engine,
+    places: impl Iterator<Item = Key>,
+) -> Result<Option<Timestamp>, StoreError> {
     let mut earliest: Option<Timestamp> = None;
     for prefix in places {
         if let Some(due) = first_of(engine, &prefix)? {
@@ -81,6 +83,21 @@ pub(super) fn any_due(
         }
     }
     Ok(false)
+}
+
+/// Whether nothing of the lane is due, by what the group has come to.
+pub(super) fn is_nothing_due(
+    txn: &mut Txn<'_>,
+    merchant: &MerchantNo,
+    lane: VerifyLane,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    for queue in places(merchant, lane) {
+        if !txn.is_nothing_due(Tree::VerifyDue, &queue, now)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 pub(super) fn claim(

@@ -14,10 +14,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::Loop;
-use crate::store::Lane;
 use crate::store::embedded::fanout;
 use crate::store::embedded::queue::{Message, Waiting};
-use crate::store::embedded::txn::{Room, Txn};
+use crate::store::embedded::txn::{After, Room, Txn};
 use crate::store::embedded::unsynced::Unsynced;
 
 /// How long parts wait after a group: whoever was told of a callback is back within that with the provider's answer, whoever
@@ -143,11 +142,12 @@ impl Loop {
         self.turns.from = Some(Instant::now() + BREATH);
     }
 
-    /// Wakes whoever waits for what was written.
-    pub(super) fn ring(&self, rings: Vec<Lane>) {
-        for lane in rings.into_iter().collect::<HashSet<_>>() {
+    /// Wakes whoever waits for what was written, and begins what was claimed along with it.
+    pub(super) fn follow(&self, after: After) {
+        for lane in after.rings.into_iter().collect::<HashSet<_>>() {
             self.parts.signals.ring(&lane);
         }
+        after.begun.into_iter().for_each(|begin| begin());
     }
 
     /// A group was written: the disk works.
@@ -165,13 +165,14 @@ impl Loop {
             self.turns.pause = Some(Pause::after(self.turns.pause, false));
             return;
         }
-        let mut txn = Txn::new(&self.parts.engine, Room::ANY);
+        let mut txn = Txn::new(&self.parts.engine, Room::ANY).noting(&mut self.fronts);
         if let Err(error) = fanout::work(&mut txn, now) {
+            self.fronts.forget();
             tracing::error!(%error, "the next part of a fan-out cannot be read; trying again");
             self.turns.pause = Some(Pause::after(self.turns.pause, false));
             return;
         }
-        let (changes, rings) = txn.finish();
+        let (changes, after) = txn.finish();
         if changes.is_empty() {
             return;
         }
@@ -189,9 +190,10 @@ impl Loop {
                 } else {
                     self.parts.metrics.unsynced();
                 }
-                self.ring(rings);
+                self.follow(after);
             }
             Err(error) => {
+                self.fronts.forget();
                 self.parts.metrics.failed();
                 tracing::error!(%error, "the next part of a fan-out could not be written; trying again");
                 self.turns.pause = Some(Pause::after(self.turns.pause, true));
