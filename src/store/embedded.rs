@@ -198,7 +198,7 @@ impl Store for SledStore {
     ) -> Result<(), StoreError> {
         // A flood is refused while it waits, not after: the queue of the commit loop is the limit.
         self.committer
-            .submit_or_refuse(move |txn| {
+            .submit_callback(move |txn| {
                 txn.require_room()?;
                 accepting::accept(txn, callback, fresh, &routing)
             })

@@ -1,7 +1,9 @@
 //! The way into the commit loop: use cases wait here for their turn, and their callers for what came of it.
 //!
 //! Promise: whoever stopped waiting before the turn came is not counted, and whoever waits is answered when the group is
-//! where it belongs.
+//! where it belongs. All have their turn as they came, callbacks too: what follows from one is not left behind by those that
+//! come after it. But there are places that only callbacks take: whatever else there is to do, such as the records of thousands
+//! of attempts that failed at once, none is refused for it.
 
 use std::io;
 use std::sync::Arc;
@@ -9,14 +11,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::txn::Txn;
 use crate::store::StoreError;
 
-/// Use cases that may wait; the next callback is refused with 503. At the measured rates this is under a second's
-/// work, so whoever waits is answered well within the provider's ten seconds.
-const QUEUE: usize = 4096;
+/// Callbacks that may wait, and so many others besides. One callback more is refused with 503, and whatever else is one more
+/// waits for a place. At the measured rates all of them are about a second's work, so whoever waits is answered well within
+/// the provider's ten seconds.
+const PLACES: usize = 4096;
 
 pub(super) type Answer = Box<dyn FnOnce(Result<(), &Arc<io::Error>>) + Send>;
 pub(super) type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
@@ -27,17 +30,37 @@ pub(super) enum Message {
     Close(oneshot::Sender<io::Result<()>>),
 }
 
+/// A message on its way, and the place that it takes up until it has its turn.
+struct Sent {
+    message: Message,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Sent {
+    fn taken(self) -> Message {
+        drop(self.place);
+        self.message
+    }
+}
+
 /// The way into the commit loop.
 #[derive(Debug, Clone)]
 pub(super) struct Committer {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::UnboundedSender<Sent>,
+    for_callbacks: Arc<Semaphore>,
+    for_others: Arc<Semaphore>,
 }
 
 impl Committer {
     /// The way in, and where what is sent arrives.
     pub(super) fn new() -> (Self, Waiting) {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, Waiting(waiting))
+        let (queue, waiting) = mpsc::unbounded_channel();
+        let committer = Self {
+            queue,
+            for_callbacks: Arc::new(Semaphore::new(PLACES)),
+            for_others: Arc::new(Semaphore::new(PLACES)),
+        };
+        (committer, Waiting(waiting))
     }
 
     /// Runs a use case; waits for its turn. Effects are durable when this returns `Ok`.
@@ -58,29 +81,39 @@ impl Committer {
         self.wait(package(use_case, false)).await
     }
 
-    async fn wait<R>(&self, (job, answer): Packed<R>) -> Result<R, StoreError> {
-        let sent = self.queue.send(job).await;
-        sent.map_err(|_closed| StoreError::Stopping)?;
-        answer.await.unwrap_or(Err(StoreError::Stopping))
+    async fn wait<R>(&self, packed: Packed<R>) -> Result<R, StoreError> {
+        let place = Arc::clone(&self.for_others).acquire_owned().await;
+        self.answered(place.ok(), packed).await
     }
 
-    /// Like [`Committer::submit`], but refuses at once when too many wait.
-    pub(super) async fn submit_or_refuse<R: Send + 'static>(
+    /// Like [`Committer::submit`] for a callback: refuses at once when too many of them wait.
+    pub(super) async fn submit_callback<R: Send + 'static>(
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let (job, answer) = package(use_case, true);
-        self.queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Stopping,
-        })?;
+        let place = Arc::clone(&self.for_callbacks).try_acquire_owned();
+        let place = place.map_err(|_none| StoreError::Overloaded)?;
+        self.answered(Some(place), package(use_case, true)).await
+    }
+
+    async fn answered<R>(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        (message, answer): Packed<R>,
+    ) -> Result<R, StoreError> {
+        let sent = self.queue.send(Sent { message, place });
+        sent.map_err(|_closed| StoreError::Stopping)?;
         answer.await.unwrap_or(Err(StoreError::Stopping))
     }
 
     /// Lets what waits be done, syncs, and ends the thread.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let (done, closed) = oneshot::channel();
-        if self.queue.send(Message::Close(done)).await.is_err() {
+        let close = Sent {
+            message: Message::Close(done),
+            place: None,
+        };
+        if self.queue.send(close).is_err() {
             return Ok(());
         }
         match closed.await {
@@ -91,12 +124,12 @@ impl Committer {
 }
 
 /// Where what is sent arrives, for the one thread that works on it.
-pub(super) struct Waiting(mpsc::Receiver<Message>);
+pub(super) struct Waiting(mpsc::UnboundedReceiver<Sent>);
 
 impl Waiting {
     /// The next message, once there is one; `None` when nobody is left to send any.
     pub(super) fn next(&mut self) -> Option<Message> {
-        self.0.blocking_recv()
+        self.0.blocking_recv().map(Sent::taken)
     }
 
     /// Likewise, but [`Poll::Pending`] if nothing came until then.
@@ -109,7 +142,7 @@ impl Waiting {
         let mut context = Context::from_waker(&waker);
         loop {
             if let Poll::Ready(message) = self.0.poll_recv(&mut context) {
-                return Poll::Ready(message);
+                return Poll::Ready(message.map(Sent::taken));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
@@ -121,7 +154,7 @@ impl Waiting {
 
     /// The next message, if there is one already.
     pub(super) fn ready(&mut self) -> Option<Message> {
-        self.0.try_recv().ok()
+        self.0.try_recv().ok().map(Sent::taken)
     }
 
     /// Takes no more; what was sent before is still here.
@@ -168,3 +201,6 @@ fn package<R: Send + 'static>(
     });
     (Message::Run(job), answer)
 }
+
+#[cfg(test)]
+mod tests;
