@@ -4,12 +4,14 @@
 //! open, and a rewritten parent when it is divided. With a block as sled's entry there are a tenth as many leaves.
 //!
 //! A block lies under its fence, a key at or below all keys in it and above all of the block before it; what is below
-//! the lowest fence belongs to the empty one. A block that grew is divided in one batch of sled's, which is there
-//! wholly or not at all after a kill.
+//! the lowest fence belongs to the empty one. A block that grew is divided from its end: the new blocks are written first, the
+//! last of them before all others, and what moved there is taken from the old one after that. Where a kill left both, the next
+//! process takes it from there, by a note of which block was divided (`dividing`).
 //!
 //! Promise: an entry that does not change is seen at every moment, also while it moves from one block to another, and
 //! also by who comes after a process that was killed meanwhile. One thread writes.
 
+mod dividing;
 mod extent;
 mod near;
 mod walking;
@@ -17,10 +19,11 @@ mod walking;
 use std::io;
 use std::iter::Peekable;
 use std::ops::{Bound, Range};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sled::IVec;
 
+pub(super) use self::dividing::Shared;
 use self::extent::Extent;
 use self::near::Near;
 pub(super) use self::walking::Bounds;
@@ -49,26 +52,30 @@ pub(super) struct Blocks {
     /// Held for writing while entries move from one block to another.
     moving: RwLock<()>,
     near: Near,
+    shared: Arc<Shared>,
     /// Changes until the process is as good as killed.
     #[cfg(test)]
     left: std::sync::atomic::AtomicUsize,
 }
 
 impl Blocks {
-    /// What lies in `tree`, in blocks of about `size` bytes at most.
+    /// What lies in `tree`, in blocks of about `size` bytes at most. If the last process ended while it divided a block, that is
+    /// brought to its end.
     ///
     /// # Errors
-    /// What sled said.
-    pub(super) fn new(tree: sled::Tree, size: usize) -> io::Result<Self> {
+    /// What sled said, or a block that is none.
+    pub(super) fn new(tree: sled::Tree, size: usize, shared: Arc<Shared>) -> io::Result<Self> {
         let blocks = Self {
             tree,
             size,
             extent: RwLock::default(),
             moving: RwLock::default(),
             near: Near::default(),
+            shared,
             #[cfg(test)]
             left: std::sync::atomic::AtomicUsize::new(usize::MAX),
         };
+        blocks.end_division()?;
         blocks.look_how_far()?;
         Ok(blocks)
     }
@@ -147,6 +154,8 @@ impl Blocks {
             // First: nobody may miss there what is no longer found elsewhere.
             self.reach(&entries.all);
             self.put(&fence, &entries, next.is_none())?;
+            let written = entries.all.iter().map(size).sum();
+            self.shared.wrote(written, &self.tree).map_err(as_io)?;
         }
         self.look_how_far()
     }
@@ -228,12 +237,7 @@ impl Blocks {
             }
             return Ok(());
         }
-        let mut change = sled::Batch::default();
-        change.insert(fence, first);
-        rights.for_each(|(fence, right)| change.insert(fence, right));
-        // Whoever reads must not look for it in the one block before it moves and in the other after.
-        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-        self.make(|| self.tree.apply_batch(change))
+        self.divide(fence, first, rights.collect())
     }
 
     /// The only way to change sled, wholly or not at all.
@@ -243,30 +247,6 @@ impl Blocks {
         let changed = change().map_err(as_io);
         self.near.changed();
         changed
-    }
-
-    /// Pieces of about a block each. At the end of the tree, where more of the same usually follows, they are filled;
-    /// elsewhere they are left room to grow.
-    fn divided<'e, 'b>(&self, entries: &'e [Entry<'b>], is_last: bool) -> Vec<&'e [Entry<'b>]> {
-        let total: usize = entries.iter().map(size).sum();
-        let most = if is_last || total <= self.size {
-            self.size
-        } else {
-            total.div_ceil(total.div_ceil(self.size * 3 / 4))
-        };
-        let (mut pieces, mut left) = (Vec::new(), entries);
-        while !left.is_empty() {
-            let mut filled = 0;
-            let fits = left.iter().take_while(|entry| {
-                filled += size(entry);
-                filled <= most
-            });
-            // One that is larger than a block has one to itself.
-            let (piece, rest) = left.split_at(fits.count().max(1));
-            pieces.push(piece);
-            left = rest;
-        }
-        pieces
     }
 }
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, Shared};
 use super::engine::as_io;
 use super::keys::Tree;
 use super::machine::Machine;
@@ -18,9 +19,10 @@ const ASIDE: &str = "sled.before-blocks";
 
 /// The trees of a database, in the order of their codes.
 pub(super) fn trees(db: &sled::Db) -> io::Result<Vec<Blocks>> {
+    let shared = Arc::new(Shared::new(db).map_err(as_io)?);
     let open = |tree: &Tree| {
         let stored = db.open_tree(tree.stored_name()).map_err(as_io)?;
-        Blocks::new(stored, tree.block_size())
+        Blocks::new(stored, tree.block_size(), Arc::clone(&shared))
     };
     Tree::ALL.iter().map(open).collect()
 }

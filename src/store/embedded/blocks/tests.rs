@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod dividing;
+
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// So small that a few entries fill it.
@@ -26,7 +28,8 @@ impl Blocks {
 }
 
 fn blocks(db: &sled::Db) -> Blocks {
-    Blocks::new(db.open_tree("test").unwrap(), SIZE).unwrap()
+    let shared = Arc::new(Shared::new(db).unwrap());
+    Blocks::new(db.open_tree("test").unwrap(), SIZE, shared).unwrap()
 }
 
 fn database() -> (tempfile::TempDir, sled::Db) {
@@ -128,7 +131,7 @@ proptest! {
         }
         // As another process finds it.
         let (_, one, other) = layers.last().unwrap();
-        let again = Blocks::new(db.open_tree("test").unwrap(), SIZE).unwrap();
+        let again = self::blocks(&db);
         check(&again, &model, (one, other));
     }
 
