@@ -3,8 +3,8 @@
 //!
 //! sled's own way of making several changes at once (`apply_batch`) is not used. Each makes sled write what it has twice over, by
 //! threads of its own, and sled 0.34.7 waits for ever where these threads have all come to wait for whoever waits for
-//! them: a file that was made shorter is to be made longer again, and making it shorter has not had its turn yet (mended after that
-//! version, in spacejam/sled#1269). Seven threads are always there. So that they never are all busy, sled is waited for
+//! them: a file that was made shorter is to be made longer again, and making it shorter has not had its turn yet (mended in
+//! spacejam/sled#1269, which that version lacks). Seven threads are always there. So that they never are all busy, sled is waited for
 //! before it has as many pieces of its file to write; a piece is half a mebibyte.
 
 use std::io;
