@@ -155,7 +155,7 @@ impl Blocks {
             self.reach(&entries.all);
             self.put(&fence, &entries, next.is_none())?;
             let written = entries.all.iter().map(size).sum();
-            self.shared.wrote(written, &self.tree).map_err(as_io)?;
+            self.shared.wrote(written).map_err(as_io)?;
         }
         self.look_how_far()
     }

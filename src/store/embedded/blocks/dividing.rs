@@ -18,7 +18,7 @@ use super::{Blocks, Entry, encoded, merged, size};
 use crate::store::embedded::engine::as_io;
 
 /// The tree with the notes.
-const NAME: &str = "blocks.divided";
+pub(super) const NAME: &str = "blocks.divided";
 
 /// So many bytes of ours at a time. sled writes two to three times as many: now and then a leaf as a whole.
 pub(super) const AT_A_TIME: usize = 512 << 10;
@@ -61,12 +61,13 @@ impl Shared {
     }
 
     /// So many bytes were written; waits for sled when they are many.
-    pub(super) fn wrote(&self, bytes: usize, tree: &sled::Tree) -> sled::Result<()> {
+    pub(super) fn wrote(&self, bytes: usize) -> sled::Result<()> {
         if self.written.fetch_add(bytes, Ordering::Relaxed) + bytes < AT_A_TIME {
             return Ok(());
         }
         self.written.store(0, Ordering::Relaxed);
-        tree.flush().map(drop)
+        // Of all trees: they share one log.
+        self.notes.flush().map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use super::super::dividing::AT_A_TIME;
+use super::super::dividing::{AT_A_TIME, NAME};
 use super::super::*;
 use super::{database, pairs};
 
@@ -36,8 +36,7 @@ fn whoever_is_to_be_killed() {
     db.flush().unwrap();
     for number in 0..250_u8 {
         // In between, so that what is there moves.
-        let around = (101..140_u8).map(|other| [number, other]);
-        let around: Vec<_> = around.collect();
+        let around: Vec<_> = (101..140_u8).map(|other| [number, other]).collect();
         let changes = around.iter().map(|key| (&key[..], Some(&[7_u8; 20][..])));
         blocks.write(changes).unwrap();
         println!("wrote");
@@ -67,7 +66,7 @@ fn whoever_is_killed_while_it_divides_loses_nothing() {
         child.kill().unwrap();
         child.wait().unwrap();
         let db = sled::Config::new().path(directory.path()).open().unwrap();
-        let notes = db.open_tree("blocks.divided").unwrap();
+        let notes = db.open_tree(NAME).unwrap();
         halfway += notes.len();
         let blocks = super::blocks(&db);
         assert_eq!(notes.len(), 0, "kill {kill}: the division is at its end");
@@ -113,9 +112,9 @@ fn changes_for_ever(number: u64, progress: &mpsc::SyncSender<()>) {
 }
 
 /// Somebody else's writes, each synced.
-fn keep_the_disk_busy(progress: &AtomicBool) {
+fn keep_the_disk_busy(is_done: &AtomicBool) {
     let mut file = tempfile::tempfile().unwrap();
-    while !progress.load(Ordering::Relaxed) {
+    while !is_done.load(Ordering::Relaxed) {
         file.write_all(&[0; 256 << 10]).unwrap();
         file.sync_data().unwrap();
         if file.metadata().unwrap().len() > 64 << 20 {
@@ -137,12 +136,12 @@ fn sled_does_not_come_to_wait_for_itself() {
             let progress = progress.clone();
             std::thread::spawn(move || changes_for_ever(number, &progress));
         }
-        let went_on = (0..ROUNDS).find(|_| {
+        let stood_still = (0..ROUNDS).find(|_| {
             let made = made.recv_timeout(std::time::Duration::from_secs(20));
             made.is_err()
         });
         is_done.store(true, Ordering::Relaxed);
-        assert_eq!(went_on, None, "the layer after which nothing goes on");
+        assert_eq!(stood_still, None, "the layer after which nothing goes on");
     });
 }
 
@@ -153,14 +152,14 @@ fn sled_is_waited_for_when_it_was_given_much() {
     let tree = db.open_tree("test").unwrap();
     db.flush().unwrap();
     tree.insert(b"a", b"little").unwrap();
-    shared.wrote(AT_A_TIME - 1, &tree).unwrap();
+    shared.wrote(AT_A_TIME - 1).unwrap();
     assert_ne!(tree.flush().unwrap(), 0, "it was not waited for");
     for wrote in [1, AT_A_TIME] {
         tree.insert(b"a", b"much").unwrap();
-        shared.wrote(wrote, &tree).unwrap();
+        shared.wrote(wrote).unwrap();
         assert_eq!(tree.flush().unwrap(), 0, "nothing is left to write");
     }
     tree.insert(b"a", b"little again").unwrap();
-    shared.wrote(1, &tree).unwrap();
+    shared.wrote(1).unwrap();
     assert_ne!(tree.flush().unwrap(), 0, "it was not waited for");
 }
