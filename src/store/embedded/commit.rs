@@ -14,14 +14,17 @@
 //! [`UNSYNCED`](super::unsynced::UNSYNCED) though nothing follows.
 
 mod between;
+mod gathering;
 
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use self::between::Turns;
+use self::gathering::Gathering;
 use super::engine::{Changes, Engine};
 use super::fronts::Fronts;
 use super::images::Images;
@@ -36,9 +39,6 @@ use super::txn::{Room, Txn};
 use super::unsynced::Unsynced;
 use crate::metrics::CommitMetrics;
 use crate::store::Signals;
-
-/// The largest group: beyond it latency grows and throughput does not.
-const GROUP: usize = 256;
 
 /// How often a checkpoint is taken of a store that is written to, however little.
 const CHECKPOINT_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -121,42 +121,70 @@ impl Loop {
         }
     }
 
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a bound for the disk's sake, not a schedule that a test runs through"
+    )]
     fn run(mut self, mut waiting: Waiting) {
-        let mut group = Vec::with_capacity(GROUP);
-        while let Some(first) = self.next(&mut waiting) {
-            let mut closing = Vec::new();
-            let mut next = Some(first);
-            while let Some(message) = next {
+        let mut gathering = Gathering::new();
+        while let Some(mut closing) = self.take_in(&mut waiting, &mut gathering) {
+            if closing.is_empty() {
+                self.commit(gathering.due(Instant::now()));
+                continue;
+            }
+            while let Some(message) = waiting.ready() {
                 match message {
-                    Message::Run(job) => group.push(job),
-                    Message::Close(done) => {
-                        // What was sent before the close is still in the queue and is still done.
-                        waiting.close();
-                        closing.push(done);
-                    }
+                    Message::Run(job, kind) => gathering.add(job, kind, Instant::now()),
+                    Message::Close(done) => closing.push(done),
                 }
-                next = if group.len() < GROUP {
-                    waiting.ready()
-                } else {
-                    None
-                };
             }
-            self.commit(&mut group);
-            if !closing.is_empty() {
-                while let Some(message) = waiting.ready() {
-                    match message {
-                        Message::Run(job) => group.push(job),
-                        Message::Close(done) => closing.push(done),
-                    }
-                }
-                self.commit(&mut group);
-                self.finish(closing);
-                return;
-            }
+            self.commit(gathering.all());
+            self.finish(closing);
+            return;
         }
         // Every handle is gone without a close; everything acknowledged is durable already.
+        self.commit(gathering.all());
         self.end_checkpoint();
         self.end_drain();
+    }
+
+    /// Takes in what has come, or waits until something does, or somebody waited long enough for company. Returns who
+    /// wants the loop to end; `None`: nobody is left.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a bound for the disk's sake, not a schedule that a test runs through"
+    )]
+    fn take_in(
+        &mut self,
+        waiting: &mut Waiting,
+        gathering: &mut Gathering<Job>,
+    ) -> Option<Vec<oneshot::Sender<io::Result<()>>>> {
+        let mut closing = Vec::new();
+        let first = match gathering.until() {
+            Some(until) => waiting.next_until(until),
+            None => Poll::Ready(self.next(waiting)),
+        };
+        let Poll::Ready(first) = first else {
+            return Some(closing);
+        };
+        let mut next = Some(first?);
+        let now = Instant::now();
+        while let Some(message) = next {
+            match message {
+                Message::Run(job, kind) => gathering.add(job, kind, now),
+                Message::Close(done) => {
+                    // What was sent before the close is still in the queue and is still done.
+                    waiting.close();
+                    closing.push(done);
+                }
+            }
+            next = if gathering.has_room() {
+                waiting.ready()
+            } else {
+                None
+            };
+        }
+        Some(closing)
     }
 
     /// Syncs what is written and not synced.

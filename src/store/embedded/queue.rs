@@ -24,9 +24,20 @@ const PLACES: usize = 4096;
 pub(super) type Answer = Box<dyn FnOnce(Result<(), &Arc<io::Error>>) + Send>;
 pub(super) type Job = Box<dyn FnOnce(&mut Txn<'_>) -> Option<Answer> + Send>;
 
+/// What a use case is to the group that it becomes part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A callback, to be synced.
+    Callback,
+    /// Whatever else is to be synced.
+    Synced,
+    /// What a power cut may take back.
+    Loose,
+}
+
 /// What comes into the commit loop.
 pub(super) enum Message {
-    Run(Job),
+    Run(Job, Kind),
     Close(oneshot::Sender<io::Result<()>>),
 }
 
@@ -68,7 +79,7 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.wait(package(use_case, true)).await
+        self.wait(package(use_case, Kind::Synced)).await
     }
 
     /// Like [`Committer::submit`] for what a power cut may take back: its effects survive a kill when this returns `Ok`,
@@ -78,7 +89,7 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.wait(package(use_case, false)).await
+        self.wait(package(use_case, Kind::Loose)).await
     }
 
     async fn wait<R>(&self, packed: Packed<R>) -> Result<R, StoreError> {
@@ -93,7 +104,8 @@ impl Committer {
     ) -> Result<R, StoreError> {
         let place = Arc::clone(&self.for_callbacks).try_acquire_owned();
         let place = place.map_err(|_none| StoreError::Overloaded)?;
-        self.answered(Some(place), package(use_case, true)).await
+        self.answered(Some(place), package(use_case, Kind::Callback))
+            .await
     }
 
     async fn answered<R>(
@@ -177,7 +189,7 @@ type Packed<R> = (Message, oneshot::Receiver<Result<R, StoreError>>);
 /// A use case and the way its answer comes back.
 fn package<R: Send + 'static>(
     use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
-    must_sync: bool,
+    kind: Kind,
 ) -> Packed<R> {
     let (reply, answer) = oneshot::channel();
     let job: Job = Box::new(move |txn| {
@@ -185,7 +197,7 @@ fn package<R: Send + 'static>(
         if reply.is_closed() {
             return None;
         }
-        if must_sync {
+        if kind != Kind::Loose {
             txn.require_sync();
         }
         let result = txn.scoped(use_case);
@@ -199,7 +211,7 @@ fn package<R: Send + 'static>(
         });
         Some(answer)
     });
-    (Message::Run(job), answer)
+    (Message::Run(job, kind), answer)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
-//! What use cases of one group make of each other: work that is claimed as it comes in, and looks that come together.
+//! What use cases of one group make of each other: work that is claimed as it comes in, looks that come together, and
+//! those that wait for company.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -12,16 +15,20 @@ use crate::domain::{
     Arrival, Callback, CallbackId, EndpointName, EventFilter, EventId, MerchantNo,
     OperationalEvent, Route, Routing, SignCheck, Timestamp, VerifyLane,
 };
+use crate::store::embedded::keys::Tree;
 use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::{
-    EmbeddedSettings, JournalSettings, accepting, delivering, opening, operating, publishing,
-    verifying,
+    EmbeddedSettings, JournalSettings, ThisMachine, accepting, delivering, opening, operating,
+    publishing, verifying,
 };
 use crate::store::{Hand, Standby, StoreError, VerifyClaim};
 
 const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
 
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Nobody waits that long.
+const LONG: Duration = Duration::from_secs(30);
 
 /// This machine, with a disk that takes nothing while that is set.
 #[derive(Debug, Default)]
@@ -224,4 +231,56 @@ fn an_endpoint_that_was_resumed_gets_one_delivery_though_two_looks_come_together
     };
     let all: Vec<UseCase> = vec![Box::new(two), Box::new(resumed), looks(1), looks(0)];
     assert_eq!(scene.commit(all), [true; 4]);
+}
+
+/// Runs the loop on a thread of its own after a group that makes it worth waiting for company.
+async fn running(directory: &Path) -> (Committer, std::thread::JoinHandle<()>) {
+    let Scene { mut work, .. } = Scene::new(directory);
+    work.start_drain().unwrap();
+    let (committer, waiting) = Committer::new();
+    let thread = {
+        let callbacks = [1, 2].map(|number| committer.submit_callback(news(number)));
+        let callbacks = futures_util::future::try_join_all(callbacks);
+        let mut all = pin!(async { tokio::join!(callbacks, committer.submit(news(3))) });
+        // All three are there when the loop begins.
+        assert!((&mut all).now_or_never().is_none());
+        let thread = std::thread::spawn(move || work.run(waiting));
+        let (callbacks, other) = all.await;
+        (callbacks.unwrap(), other.unwrap());
+        thread
+    };
+    (committer, thread)
+}
+
+/// Something to be synced.
+fn news(number: u8) -> impl FnOnce(&mut Txn<'_>) -> Result<(), StoreError> + Send + 'static {
+    move |txn| {
+        txn.put_raw(Tree::Unsettled, [number].to_vec(), Vec::new());
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_company_is_answered_though_none_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let (committer, thread) = running(directory.path()).await;
+    let alone = committer.submit_callback(news(4));
+    tokio::time::timeout(LONG, alone).await.unwrap().unwrap();
+    committer.close().await.unwrap();
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_company_is_done_before_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (committer, thread) = running(directory.path()).await;
+    let (last, end) = (committer.submit_callback(news(4)), committer.close());
+    let (last, end) = tokio::join!(last, end);
+    (last.unwrap(), end.unwrap());
+    thread.join().unwrap();
+    let settings = EmbeddedSettings::at(directory.path().to_owned(), 0);
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+    let opened = opening::open(&settings, JournalSettings::default(), &machine, NOW, OURS);
+    let found = opened.unwrap().engine.get(Tree::Unsettled, &[4]).unwrap();
+    assert!(found.is_some());
 }

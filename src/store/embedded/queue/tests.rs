@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 
-use super::{Committer, Message, PLACES, Waiting};
+use super::{Committer, Kind, Message, PLACES, Waiting};
 use crate::store::StoreError;
 
 /// Sends a callback's use case and waits no longer than for a place.
@@ -18,7 +18,9 @@ fn work(committer: &Committer) -> Option<Result<(), StoreError>> {
 fn all(waiting: &mut Waiting) -> Vec<&'static str> {
     let each = std::iter::from_fn(|| waiting.ready());
     each.map(|message| match message {
-        Message::Run(_) => "run",
+        Message::Run(_, Kind::Callback) => "callback",
+        Message::Run(_, Kind::Synced) => "synced",
+        Message::Run(_, Kind::Loose) => "loose",
         Message::Close(_) => "close",
     })
     .collect()
@@ -63,7 +65,7 @@ fn whatever_else_is_one_too_many_waits_for_a_place() {
     assert!(another.as_mut().now_or_never().is_none());
     assert_eq!(all(&mut waiting).len(), PLACES);
     assert!(another.as_mut().now_or_never().is_none());
-    assert_eq!(all(&mut waiting), ["run"]);
+    assert_eq!(all(&mut waiting), ["synced"]);
     // Nobody is left who would do it.
     let told = another.as_mut().now_or_never();
     assert!(matches!(told, Some(Err(StoreError::Stopping))), "{told:?}");
@@ -76,7 +78,10 @@ fn all_have_their_turn_as_they_came() {
     assert!(call(&committer).is_none());
     assert!(committer.close().now_or_never().is_none());
     assert!(call(&committer).is_none());
-    assert_eq!(all(&mut waiting), ["run", "run", "close", "run"]);
+    assert_eq!(
+        all(&mut waiting),
+        ["loose", "callback", "close", "callback"]
+    );
 }
 
 #[test]

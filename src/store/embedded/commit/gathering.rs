@@ -1,0 +1,104 @@
+//! Which use cases make up the next group: while callbacks come in and answers of the provider with them, what is to be
+//! synced waits a moment for more of it (PostgreSQL's `commit_delay` and `commit_siblings` do the like).
+//!
+//! Promise: nobody waits longer than [`DELAY`] for others, and nobody at all unless the last group that was synced had
+//! [`SIBLINGS`]. What need not be synced does not wait, so it may have its turn before what came earlier and does; of either
+//! kind, who came first goes first.
+
+use std::time::{Duration, Instant};
+
+use crate::store::embedded::queue::Kind;
+
+/// How long the first of a group waits for others: a callback has three groups to go through, and all of it takes a
+/// millisecond where nothing else is under way. A group costs a sync and the waking of threads, much of what a callback
+/// costs where few share it (`docs/performance.md`).
+const DELAY: Duration = Duration::from_micros(400);
+
+/// It is worth waiting for the next group when so much of this one was to be synced, callbacks and others. Where only
+/// callbacks come, those that are answered send the next, and to wait for these would be in vain; where only others do,
+/// each hand that is kept waiting does nothing else.
+const SIBLINGS: usize = 3;
+
+/// So many do not wait for more.
+const ENOUGH: usize = 64;
+
+/// The largest group: beyond it latency grows and throughput does not.
+const GROUP: usize = 256;
+
+/// What came and is not committed yet.
+#[derive(Debug)]
+pub(super) struct Gathering<Job> {
+    /// All of it, or, while it is worth waiting, what is to be synced.
+    first: Vec<Job>,
+    /// What does not wait.
+    at_once: Vec<Job>,
+    /// When the first of them has waited long enough.
+    until: Option<Instant>,
+    is_worth_it: bool,
+    /// Since the last group that was synced.
+    callbacks: usize,
+    others: usize,
+}
+
+impl<Job> Gathering<Job> {
+    pub(super) const fn new() -> Self {
+        Self {
+            first: Vec::new(),
+            at_once: Vec::new(),
+            until: None,
+            is_worth_it: false,
+            callbacks: 0,
+            others: 0,
+        }
+    }
+
+    /// Takes a use case in that came at `now`.
+    pub(super) fn add(&mut self, job: Job, kind: Kind, now: Instant) {
+        match kind {
+            Kind::Callback => self.callbacks += 1,
+            Kind::Synced => self.others += 1,
+            Kind::Loose => {}
+        }
+        if !self.is_worth_it {
+            self.first.push(job);
+        } else if kind == Kind::Loose {
+            self.at_once.push(job);
+        } else {
+            self.first.push(job);
+            self.until.get_or_insert(now + DELAY);
+        }
+    }
+
+    /// Whether more may come into the next group.
+    pub(super) const fn has_room(&self) -> bool {
+        self.first.len() + self.at_once.len() < GROUP
+    }
+
+    /// Until when somebody waits for others; `None`: nobody does.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// What is to be committed at `now`, possibly nothing.
+    pub(super) fn due(&mut self, now: Instant) -> &mut Vec<Job> {
+        let is_waiting = self.until.is_some_and(|until| now < until);
+        let is_kept = is_waiting && self.first.len() < ENOUGH;
+        // Without any that is to be synced it is no group to judge by.
+        if is_kept || (self.is_worth_it && self.first.is_empty()) {
+            return &mut self.at_once;
+        }
+        self.all()
+    }
+
+    /// All that came.
+    pub(super) fn all(&mut self) -> &mut Vec<Job> {
+        let is_both = self.callbacks > 0 && self.others > 0;
+        self.is_worth_it = is_both && self.callbacks + self.others >= SIBLINGS;
+        (self.callbacks, self.others, self.until) = (0, 0, None);
+        self.first.append(&mut self.at_once);
+        &mut self.first
+    }
+}
+
+#[cfg(test)]
+mod tests;
