@@ -1,9 +1,9 @@
 //! The way into the commit loop: use cases wait here for their turn, and their callers for what came of it.
 //!
 //! Promise: whoever stopped waiting before the turn came is not counted, and whoever waits is answered when the group is
-//! where it belongs. All have their turn as they came, callbacks too: what follows from one is not left behind by those that
-//! come after it. But there are places that only callbacks take: whatever else there is to do, such as the records of thousands
-//! of attempts that failed at once, none is refused for it.
+//! where it belongs. All come out as they came in, callbacks too: what follows from one is not left behind by those that come
+//! after it (what the commit loop then keeps for a moment: `commit/gathering.rs`). But there are places that only callbacks
+//! take: whatever else there is to do, such as the records of thousands of attempts that failed at once, none is refused for it.
 
 use std::io;
 use std::sync::Arc;

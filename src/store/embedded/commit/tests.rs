@@ -246,7 +246,8 @@ async fn running(directory: &Path) -> (Committer, std::thread::JoinHandle<()>) {
         assert!((&mut all).now_or_never().is_none());
         let thread = std::thread::spawn(move || work.run(waiting));
         let (callbacks, other) = all.await;
-        (callbacks.unwrap(), other.unwrap());
+        callbacks.unwrap();
+        other.unwrap();
         thread
     };
     (committer, thread)
@@ -276,7 +277,8 @@ async fn who_waits_for_company_is_done_before_the_end() {
     let (committer, thread) = running(directory.path()).await;
     let (last, end) = (committer.submit_callback(news(4)), committer.close());
     let (last, end) = tokio::join!(last, end);
-    (last.unwrap(), end.unwrap());
+    last.unwrap();
+    end.unwrap();
     thread.join().unwrap();
     let settings = EmbeddedSettings::at(directory.path().to_owned(), 0);
     let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
