@@ -12,7 +12,7 @@ use crate::store::embedded::queue::Kind;
 /// How long the first of a group waits for others: a callback has three groups to go through, and all of it takes a
 /// millisecond where nothing else is under way. A group costs a sync and the waking of threads, much of what a callback
 /// costs where few share it (`docs/performance.md`).
-const DELAY: Duration = Duration::from_micros(400);
+const DELAY: Duration = Duration::from_micros(800);
 
 /// It is worth waiting for the next group when so much of this one was to be synced, callbacks and others. Where only
 /// callbacks come, those that are answered send the next, and to wait for these would be in vain; where only others do,
