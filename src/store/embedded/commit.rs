@@ -18,7 +18,6 @@ mod gathering;
 
 use std::io;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -146,45 +145,6 @@ impl Loop {
         self.commit(gathering.all());
         self.end_checkpoint();
         self.end_drain();
-    }
-
-    /// Takes in what has come, or waits until something does, or somebody waited long enough for company. Returns who
-    /// wants the loop to end; `None`: nobody is left.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a bound for the disk's sake, not a schedule that a test runs through"
-    )]
-    fn take_in(
-        &mut self,
-        waiting: &mut Waiting,
-        gathering: &mut Gathering<Job>,
-    ) -> Option<Vec<oneshot::Sender<io::Result<()>>>> {
-        let mut closing = Vec::new();
-        let first = match gathering.until() {
-            Some(until) => waiting.next_until(until),
-            None => Poll::Ready(self.next(waiting)),
-        };
-        let Poll::Ready(first) = first else {
-            return Some(closing);
-        };
-        let mut next = Some(first?);
-        let now = Instant::now();
-        while let Some(message) = next {
-            match message {
-                Message::Run(job, kind) => gathering.add(job, kind, now),
-                Message::Close(done) => {
-                    // What was sent before the close is still in the queue and is still done.
-                    waiting.close();
-                    closing.push(done);
-                }
-            }
-            next = if gathering.has_room() {
-                waiting.ready()
-            } else {
-                None
-            };
-        }
-        Some(closing)
     }
 
     /// Syncs what is written and not synced.

@@ -5,9 +5,14 @@
 //! [`SIBLINGS`]. What need not be synced does not wait, so it may have its turn before what came earlier and does; of either
 //! kind, who came first goes first.
 
+use std::io;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::store::embedded::queue::Kind;
+use tokio::sync::oneshot;
+
+use super::Loop;
+use crate::store::embedded::queue::{Job, Kind, Message, Waiting};
 
 /// How long the first of a group waits for others: a callback has three groups to go through, and all of it takes a
 /// millisecond where nothing else is under way. A group costs a sync and the waking of threads, much of what a callback
@@ -25,13 +30,16 @@ const ENOUGH: usize = 64;
 /// The largest group: beyond it latency grows and throughput does not.
 const GROUP: usize = 256;
 
+/// Who waits for the loop to end.
+type Closing = oneshot::Sender<io::Result<()>>;
+
 /// What came and is not committed yet.
 #[derive(Debug)]
-pub(super) struct Gathering<Job> {
+pub(super) struct Gathering<T> {
     /// All of it, or, while it is worth waiting, what is to be synced.
-    first: Vec<Job>,
+    first: Vec<T>,
     /// What does not wait.
-    at_once: Vec<Job>,
+    at_once: Vec<T>,
     /// When the first of them has waited long enough.
     until: Option<Instant>,
     is_worth_it: bool,
@@ -40,7 +48,7 @@ pub(super) struct Gathering<Job> {
     others: usize,
 }
 
-impl<Job> Gathering<Job> {
+impl<T> Gathering<T> {
     pub(super) const fn new() -> Self {
         Self {
             first: Vec::new(),
@@ -53,7 +61,7 @@ impl<Job> Gathering<Job> {
     }
 
     /// Takes a use case in that came at `now`.
-    pub(super) fn add(&mut self, job: Job, kind: Kind, now: Instant) {
+    pub(super) fn add(&mut self, job: T, kind: Kind, now: Instant) {
         match kind {
             Kind::Callback => self.callbacks += 1,
             Kind::Synced => self.others += 1,
@@ -80,7 +88,7 @@ impl<Job> Gathering<Job> {
     }
 
     /// What is to be committed at `now`, possibly nothing.
-    pub(super) fn due(&mut self, now: Instant) -> &mut Vec<Job> {
+    pub(super) fn due(&mut self, now: Instant) -> &mut Vec<T> {
         let is_waiting = self.until.is_some_and(|until| now < until);
         let is_kept = is_waiting && self.first.len() < ENOUGH;
         // Without any that is to be synced it is no group to judge by.
@@ -91,12 +99,53 @@ impl<Job> Gathering<Job> {
     }
 
     /// All that came.
-    pub(super) fn all(&mut self) -> &mut Vec<Job> {
+    pub(super) fn all(&mut self) -> &mut Vec<T> {
         let is_both = self.callbacks > 0 && self.others > 0;
         self.is_worth_it = is_both && self.callbacks + self.others >= SIBLINGS;
         (self.callbacks, self.others, self.until) = (0, 0, None);
         self.first.append(&mut self.at_once);
         &mut self.first
+    }
+}
+
+impl Loop {
+    /// Takes in what has come, or waits until something does, or somebody waited long enough for company. Returns who
+    /// wants the loop to end; `None`: nobody is left.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a bound for the disk's sake, not a schedule that a test runs through"
+    )]
+    pub(super) fn take_in(
+        &mut self,
+        waiting: &mut Waiting,
+        gathering: &mut Gathering<Job>,
+    ) -> Option<Vec<Closing>> {
+        let mut closing = Vec::new();
+        let first = match gathering.until() {
+            Some(until) => waiting.next_until(until),
+            None => Poll::Ready(self.next(waiting)),
+        };
+        let Poll::Ready(first) = first else {
+            return Some(closing);
+        };
+        let mut next = Some(first?);
+        let now = Instant::now();
+        while let Some(message) = next {
+            match message {
+                Message::Run(job, kind) => gathering.add(job, kind, now),
+                Message::Close(done) => {
+                    // What was sent before the close is still in the queue and is still done.
+                    waiting.close();
+                    closing.push(done);
+                }
+            }
+            next = if gathering.has_room() {
+                waiting.ready()
+            } else {
+                None
+            };
+        }
+        Some(closing)
     }
 }
 
