@@ -95,7 +95,8 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// The permit is for what is out: it may be given back once the answer is in. The record then shares a group of
     /// the store with the next claim, instead of each waiting for the other's sync; and as that claim queues behind
-    /// it, what is not recorded yet cannot pile up.
+    /// it, what is not recorded yet cannot pile up: a claim goes before no more records than those that wait a moment
+    /// for each other, some tens of them.
     ///
     /// Or it is kept for the next piece, which was claimed along with the record and is returned with it: then the
     /// same task does that too, and neither the loop nor the store has another turn for it. Nothing more is claimed

@@ -120,20 +120,16 @@ impl Loop {
         }
     }
 
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a bound for the disk's sake, not a schedule that a test runs through"
-    )]
     fn run(mut self, mut waiting: Waiting) {
         let mut gathering = Gathering::new();
-        while let Some(mut closing) = self.take_in(&mut waiting, &mut gathering) {
+        while let Some((now, mut closing)) = self.take_in(&mut waiting, &mut gathering) {
             if closing.is_empty() {
-                self.commit(gathering.due(Instant::now()));
+                self.commit(gathering.due(now));
                 continue;
             }
             while let Some(message) = waiting.ready() {
                 match message {
-                    Message::Run(job, kind) => gathering.add(job, kind, Instant::now()),
+                    Message::Run(job, kind) => gathering.add(job, kind, now),
                     Message::Close(done) => closing.push(done),
                 }
             }
@@ -159,7 +155,8 @@ impl Loop {
         Ok(())
     }
 
-    fn commit(&mut self, group: &mut Vec<Job>) {
+    /// Commits a group, and those who go along with it if it is synced.
+    fn commit(&mut self, (group, along): (&mut Vec<Job>, &mut Vec<Job>)) {
         if group.is_empty() {
             return;
         }
@@ -179,9 +176,12 @@ impl Loop {
         let mut txn = Txn::new(&self.parts.engine, room)
             .noting(&mut self.fronts)
             .handing_to(&self.parts.signals);
-        let answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
+        let mut answers: Vec<Answer> = group.drain(..).filter_map(|job| job(&mut txn)).collect();
         let is_strict = self.parts.engine.is_strict() || self.unsynced.is_overdue();
         let must_sync = txn.must_sync() || is_strict;
+        if must_sync {
+            answers.extend(along.drain(..).filter_map(|job| job(&mut txn)));
+        }
         let (changes, after) = txn.finish();
         // Whoever wants all groups synced waits for this one.
         let is_nothing = changes.is_empty() && !(is_strict && self.parts.journal.has_loose());

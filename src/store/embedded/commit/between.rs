@@ -2,7 +2,7 @@
 //!
 //! Promise: parts that are due are worked off while nobody waits, and whatever comes in meanwhile waits for one at most. Where
 //! others never stop coming, so that parts pile up, these get as much of the loop's time as the others. While parts are due the
-//! loop does not sleep but for a breath after a group, and for a pause after a failure.
+//! loop does not sleep but for a breath after a group, for a pause after a failure, and while a group waits for company.
 
 #![allow(
     clippy::disallowed_methods,
@@ -75,9 +75,14 @@ impl Loop {
     pub(super) fn next(&mut self, waiting: &mut Waiting) -> Option<Message> {
         self.share_time();
         let message = self.awaited(waiting);
+        self.begin_turn();
+        message
+    }
+
+    /// A group begins.
+    pub(super) fn begin_turn(&mut self) {
         let now = Instant::now();
         self.turns.began = self.is_any_due(now).then_some(now);
-        message
     }
 
     fn awaited(&mut self, waiting: &mut Waiting) -> Option<Message> {

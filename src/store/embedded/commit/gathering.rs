@@ -1,9 +1,9 @@
-//! Which use cases make up the next group: while callbacks come in and answers of the provider with them, what is to be
-//! synced waits a moment for more of it (PostgreSQL's `commit_delay` and `commit_siblings` do the like).
+//! Which use cases make up the next group: while callbacks come in and others that are to be synced with them, mostly answers of
+//! the provider, these wait a moment for more (PostgreSQL's `commit_delay` and `commit_siblings` do the like).
 //!
-//! Promise: nobody waits longer than [`DELAY`] for others, and nobody at all unless the last group that was synced had
-//! [`SIBLINGS`]. What need not be synced does not wait, so it may have its turn before what came earlier and does; of either
-//! kind, who came first goes first.
+//! Promise: nobody waits longer than [`DELAY`] for others, and nobody at all unless the last group that was judged by had
+//! [`SIBLINGS`]. What comes as [`Kind::Loose`] does not wait, so it may have its turn before what came earlier and does; of either
+//! kind, who came first goes first. Where it has to be synced after all, those who wait go along with it.
 
 use std::io;
 use std::task::Poll;
@@ -43,7 +43,7 @@ pub(super) struct Gathering<T> {
     /// When the first of them has waited long enough.
     until: Option<Instant>,
     is_worth_it: bool,
-    /// Since the last group that was synced.
+    /// Since the last group that was judged by.
     callbacks: usize,
     others: usize,
 }
@@ -62,6 +62,10 @@ impl<T> Gathering<T> {
 
     /// Takes a use case in that came at `now`.
     pub(super) fn add(&mut self, job: T, kind: Kind, now: Instant) {
+        // Those who waited went along with a group.
+        if self.until.is_some() && self.first.is_empty() {
+            self.judge();
+        }
         match kind {
             Kind::Callback => self.callbacks += 1,
             Kind::Synced => self.others += 1,
@@ -83,34 +87,39 @@ impl<T> Gathering<T> {
     }
 
     /// Until when somebody waits for others; `None`: nobody does.
-    pub(super) const fn until(&self) -> Option<Instant> {
-        self.until
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until.filter(|_| !self.first.is_empty())
     }
 
-    /// What is to be committed at `now`, possibly nothing.
-    pub(super) fn due(&mut self, now: Instant) -> &mut Vec<T> {
-        let is_waiting = self.until.is_some_and(|until| now < until);
+    /// What is to be committed at `now`, possibly nothing; and who goes along if that is synced.
+    pub(super) fn due(&mut self, now: Instant) -> (&mut Vec<T>, &mut Vec<T>) {
+        let is_waiting = self.until().is_some_and(|until| now < until);
         let is_kept = is_waiting && self.first.len() < ENOUGH;
         // Without any that is to be synced it is no group to judge by.
         if is_kept || (self.is_worth_it && self.first.is_empty()) {
-            return &mut self.at_once;
+            return (&mut self.at_once, &mut self.first);
         }
         self.all()
     }
 
-    /// All that came.
-    pub(super) fn all(&mut self) -> &mut Vec<T> {
+    /// All that came; nobody is left to go along.
+    pub(super) fn all(&mut self) -> (&mut Vec<T>, &mut Vec<T>) {
+        self.judge();
+        self.first.append(&mut self.at_once);
+        (&mut self.first, &mut self.at_once)
+    }
+
+    /// Judges by a group whether it is worth waiting for the next.
+    const fn judge(&mut self) {
         let is_both = self.callbacks > 0 && self.others > 0;
         self.is_worth_it = is_both && self.callbacks + self.others >= SIBLINGS;
         (self.callbacks, self.others, self.until) = (0, 0, None);
-        self.first.append(&mut self.at_once);
-        &mut self.first
     }
 }
 
 impl Loop {
-    /// Takes in what has come, or waits until something does, or somebody waited long enough for company. Returns who
-    /// wants the loop to end; `None`: nobody is left.
+    /// Takes in what has come, or waits until something does, or somebody waited long enough for company. Returns when that
+    /// was, and who wants the loop to end; `None`: nobody is left.
     #[allow(
         clippy::disallowed_methods,
         reason = "a bound for the disk's sake, not a schedule that a test runs through"
@@ -119,17 +128,22 @@ impl Loop {
         &mut self,
         waiting: &mut Waiting,
         gathering: &mut Gathering<Job>,
-    ) -> Option<Vec<Closing>> {
+    ) -> Option<(Instant, Vec<Closing>)> {
         let mut closing = Vec::new();
         let first = match gathering.until() {
-            Some(until) => waiting.next_until(until),
+            Some(until) => {
+                let first = waiting.next_until(until);
+                // Parts make up for what the group takes, not for what was waited.
+                self.begin_turn();
+                first
+            }
             None => Poll::Ready(self.next(waiting)),
         };
+        let now = Instant::now();
         let Poll::Ready(first) = first else {
-            return Some(closing);
+            return Some((now, closing));
         };
         let mut next = Some(first?);
-        let now = Instant::now();
         while let Some(message) = next {
             match message {
                 Message::Run(job, kind) => gathering.add(job, kind, now),
@@ -145,7 +159,7 @@ impl Loop {
                 None
             };
         }
-        Some(closing)
+        Some((now, closing))
     }
 }
 

@@ -116,7 +116,7 @@ impl Scene {
                 }))
             })
         });
-        self.work.commit(&mut jobs.collect());
+        self.work.commit((&mut jobs.collect(), &mut Vec::new()));
         let counted = counted.lock().unwrap();
         counted.clone()
     }
@@ -233,21 +233,39 @@ fn an_endpoint_that_was_resumed_gets_one_delivery_though_two_looks_come_together
     assert_eq!(scene.commit(all), [true; 4]);
 }
 
-/// Runs the loop on a thread of its own after a group that makes it worth waiting for company.
-async fn running(directory: &Path) -> (Committer, std::thread::JoinHandle<()>) {
+/// Runs the loop on a thread of its own, and has it commit a group that makes it worth waiting for company. `meanwhile` sends
+/// what comes while that group is under way.
+async fn running<F: Future<Output = ()>>(
+    directory: &Path,
+    meanwhile: impl FnOnce(Committer) -> F,
+) -> (Committer, std::thread::JoinHandle<()>) {
     let Scene { mut work, .. } = Scene::new(directory);
     work.start_drain().unwrap();
     let (committer, waiting) = Committer::new();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (end, may_end) = std::sync::mpsc::channel();
     let thread = {
         let callbacks = [1, 2].map(|number| committer.submit_callback(news(number)));
         let callbacks = futures_util::future::try_join_all(callbacks);
-        let mut all = pin!(async { tokio::join!(callbacks, committer.submit(news(3))) });
+        let other = committer.submit(move |txn| {
+            begun.send(()).unwrap();
+            may_end.recv_timeout(LONG).unwrap();
+            news(3)(txn)
+        });
+        let mut all = pin!(async { tokio::join!(callbacks, other) });
         // All three are there when the loop begins.
         assert!((&mut all).now_or_never().is_none());
         let thread = std::thread::spawn(move || work.run(waiting));
+        has_begun.recv_timeout(LONG).unwrap();
+        let mut meanwhile = pin!(meanwhile(committer.clone()));
+        let is_sent = (&mut meanwhile).now_or_never();
+        end.send(()).unwrap();
         let (callbacks, other) = all.await;
         callbacks.unwrap();
         other.unwrap();
+        if is_sent.is_none() {
+            meanwhile.await;
+        }
         thread
     };
     (committer, thread)
@@ -264,7 +282,7 @@ fn news(number: u8) -> impl FnOnce(&mut Txn<'_>) -> Result<(), StoreError> + Sen
 #[tokio::test]
 async fn who_waits_for_company_is_answered_though_none_comes() {
     let directory = tempfile::tempdir().unwrap();
-    let (committer, thread) = running(directory.path()).await;
+    let (committer, thread) = running(directory.path(), |_| async {}).await;
     let alone = committer.submit_callback(news(4));
     tokio::time::timeout(LONG, alone).await.unwrap().unwrap();
     committer.close().await.unwrap();
@@ -274,7 +292,7 @@ async fn who_waits_for_company_is_answered_though_none_comes() {
 #[tokio::test]
 async fn who_waits_for_company_is_done_before_the_end() {
     let directory = tempfile::tempdir().unwrap();
-    let (committer, thread) = running(directory.path()).await;
+    let (committer, thread) = running(directory.path(), |_| async {}).await;
     let (last, end) = (committer.submit_callback(news(4)), committer.close());
     let (last, end) = tokio::join!(last, end);
     last.unwrap();
@@ -285,4 +303,43 @@ async fn who_waits_for_company_is_done_before_the_end() {
     let opened = opening::open(&settings, JournalSettings::default(), &machine, NOW, OURS);
     let found = opened.unwrap().engine.get(Tree::Unsettled, &[4]).unwrap();
     assert!(found.is_some());
+}
+
+#[tokio::test]
+async fn a_callback_lets_what_need_not_be_synced_go_and_goes_along_with_what_must() {
+    for is_synced in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let order: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let (one, other) = (Arc::clone(&order), Arc::clone(&order));
+        let callback = move |txn: &mut Txn<'_>| {
+            let beside = txn.changes(Tree::Unsettled).len();
+            one.lock()
+                .unwrap()
+                .push(format!("callback, beside {beside}"));
+            news(4)(txn)
+        };
+        let loose = move |txn: &mut Txn<'_>| {
+            other.lock().unwrap().push("loose".into());
+            if is_synced {
+                txn.require_sync();
+            }
+            news(5)(txn)
+        };
+        let (committer, thread) = running(directory.path(), |committer| async move {
+            let both = tokio::join!(
+                committer.submit_callback(callback),
+                committer.submit_loose(loose)
+            );
+            both.0.unwrap();
+            both.1.unwrap();
+        })
+        .await;
+        let beside = usize::from(is_synced);
+        assert_eq!(
+            *order.lock().unwrap(),
+            ["loose".to_owned(), format!("callback, beside {beside}")]
+        );
+        committer.close().await.unwrap();
+        thread.join().unwrap();
+    }
 }

@@ -41,7 +41,14 @@ impl Scene {
 
     /// What is committed so long after the beginning.
     fn due(&mut self, after: Duration) -> Vec<usize> {
-        self.gathering.due(self.began + after).drain(..).collect()
+        let (group, _along) = self.gathering.due(self.began + after);
+        std::mem::take(group)
+    }
+
+    /// The same where the group is synced.
+    fn due_and_synced(&mut self, after: Duration) -> Vec<usize> {
+        let (group, along) = self.gathering.due(self.began + after);
+        group.drain(..).chain(along.drain(..)).collect()
     }
 
     /// How long after the beginning somebody waits.
@@ -103,6 +110,20 @@ fn what_need_not_be_synced_does_not_wait() {
 }
 
 #[test]
+fn who_waits_goes_along_with_what_is_synced_after_all() {
+    let mut scene = Scene::busy();
+    scene.comes(&[Callback, Synced, Loose, Callback], MOMENT);
+    assert_eq!(scene.due_and_synced(MOMENT), [5, 3, 4, 6]);
+    assert_eq!(scene.until(), None);
+    scene.comes(&[Callback], MOMENT);
+    assert_eq!(scene.until(), Some(MOMENT + DELAY), "it was a large one");
+    scene.comes(&[Loose], MOMENT);
+    assert_eq!(scene.due_and_synced(MOMENT), [8, 7]);
+    scene.comes(&[Callback], MOMENT);
+    assert_eq!(scene.until(), None, "it was a small one");
+}
+
+#[test]
 fn enough_wait_for_no_more() {
     let mut scene = Scene::busy();
     scene.comes(&[Callback; ENOUGH - 1], Duration::ZERO);
@@ -149,8 +170,8 @@ fn a_group_has_an_end() {
 fn all_goes_at_the_end() {
     let mut scene = Scene::busy();
     scene.comes(&[Callback, Loose, Synced], MOMENT);
-    let mut all = std::mem::take(scene.gathering.all());
-    all.sort_unstable();
-    assert_eq!(all, [3, 4, 5]);
+    let (all, along) = scene.gathering.all();
+    assert!(along.is_empty());
+    assert_eq!(*all, [3, 5, 4]);
     assert_eq!(scene.until(), None);
 }
