@@ -19,7 +19,7 @@ fn asks(relay: &Relay) -> Option<Hand<VerifyClaim>> {
 
 /// Until it is there: a worker stands by once it runs.
 async fn comes<H>(mut look: impl FnMut() -> Option<H>) -> H {
-    in_time("a hand", async {
+    in_time("a hand, or none", async {
         loop {
             if let Some(hand) = look() {
                 return hand;
@@ -28,6 +28,11 @@ async fn comes<H>(mut look: impl FnMut() -> Option<H>) -> H {
         }
     })
     .await
+}
+
+/// Until there is none.
+async fn goes<H>(mut look: impl FnMut() -> Option<H>) {
+    comes(|| look().is_none().then_some(())).await;
 }
 
 fn claim(relay: &Relay) -> VerifyClaim {
@@ -72,12 +77,7 @@ async fn one_that_is_eased_in_gets_what_its_loop_claims() {
     sink.answers_next(Reply::status(503));
     relay.says("u1", "2", None);
     relay.post_callback("u1", "2").await;
-    in_time("being eased", async {
-        while hand_of(&relay, "ledger").is_some() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    goes(|| hand_of(&relay, "ledger")).await;
 }
 
 #[tokio::test]
@@ -116,12 +116,7 @@ async fn while_the_provider_is_down_nobody_is_asked_about_beside_the_probe() {
     for number in 0..5 {
         relay.post_callback(&format!("u{number}"), "2").await;
     }
-    in_time("the breaker", async {
-        while asks(&relay).is_some() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    goes(|| asks(&relay)).await;
     relay.advance(secs(3600));
     assert!(asks(&relay).is_none(), "though a probe is due");
 }

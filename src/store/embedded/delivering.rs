@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::codec::{self, damaged};
 use super::engine::Engine;
-use super::keys::{self, Tree};
+use super::keys::{self, Key, Tree};
 use super::settling::move_place;
 use super::tallies;
 use super::txn::{Pair, Txn};
@@ -166,12 +166,16 @@ pub(super) fn claim_next(
     now: Timestamp,
     lease: Duration,
 ) -> Result<Option<DeliveryClaim>, StoreError> {
-    let queues = [true, false].map(|leased| keys::delivery_due_prefix(endpoint, leased));
-    let mut queues = queues.iter();
-    if queues.all(|queue| txn.knows_nothing_due(Tree::DeliveryDue, queue, now)) {
+    let mut queues = queues(endpoint).into_iter();
+    if queues.all(|queue| txn.knows_nothing_due(Tree::DeliveryDue, &queue, now)) {
         return Ok(None);
     }
     Ok(claim(txn, endpoint, now, lease, 1)?.pop())
+}
+
+/// What is leased, and what waits.
+fn queues(endpoint: &EndpointName) -> [Key; 2] {
+    [true, false].map(|leased| keys::delivery_due_prefix(endpoint, leased))
 }
 
 type Places = Vec<Pair>;
@@ -320,8 +324,7 @@ pub(super) fn is_nothing_due(
     endpoint: &EndpointName,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    for leased in [true, false] {
-        let queue = keys::delivery_due_prefix(endpoint, leased);
+    for queue in queues(endpoint) {
         if !txn.is_nothing_due(Tree::DeliveryDue, &queue, now)? {
             return Ok(false);
         }

@@ -43,6 +43,23 @@ impl Machine for Failing {
     }
 }
 
+/// A loop over a new store, that nobody runs.
+pub(super) fn unrun(directory: &Path, machine: Arc<dyn Machine>, signals: Arc<Signals>) -> Loop {
+    let settings = EmbeddedSettings::at(directory.to_owned(), 0);
+    let opened = opening::open(&settings, JournalSettings::default(), &machine, NOW, OURS).unwrap();
+    let engine = Arc::new(opened.engine);
+    Loop::new(Parts {
+        engine: Arc::clone(&engine),
+        journal: opened.journal,
+        images: Arc::new(Images::new(engine, Arc::clone(&machine))),
+        machine,
+        signals,
+        min_free: 0,
+        cache: settings.cache,
+        metrics: Arc::default(),
+    })
+}
+
 /// A loop that nobody runs, and a worker of a merchant that has one hand.
 struct Scene {
     work: Loop,
@@ -58,12 +75,8 @@ fn merchant() -> MerchantNo {
 
 impl Scene {
     fn new(directory: &Path) -> Self {
-        let settings = EmbeddedSettings::at(directory.to_owned(), 0);
         let fails = Arc::new(AtomicBool::new(false));
-        let machine: Arc<dyn Machine> = Arc::new(Failing(Arc::clone(&fails)));
-        let opened =
-            opening::open(&settings, JournalSettings::default(), &machine, NOW, OURS).unwrap();
-        let engine = Arc::new(opened.engine);
+        let machine = Arc::new(Failing(Arc::clone(&fails)));
         let signals = Arc::new(Signals::default());
         let (hand, begun) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let (free, count) = (Arc::clone(&hand), Arc::clone(&begun));
@@ -81,16 +94,7 @@ impl Scene {
                 }),
             })
         });
-        let work = Loop::new(Parts {
-            engine: Arc::clone(&engine),
-            journal: opened.journal,
-            images: Arc::new(Images::new(engine, Arc::clone(&machine))),
-            machine,
-            signals,
-            min_free: 0,
-            cache: settings.cache,
-            metrics: Arc::default(),
-        });
+        let work = unrun(directory, machine, signals);
         Self {
             work,
             fails,

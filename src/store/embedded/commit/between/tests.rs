@@ -12,15 +12,10 @@ use super::*;
 use crate::domain::{
     Event, EventContent, EventFilter, EventId, OperationalEvent, Route, Routing, Timestamp,
 };
-use crate::store::Signals;
-use crate::store::embedded::commit::Parts;
-use crate::store::embedded::images::Images;
+use crate::store::embedded::commit::tests::unrun;
 use crate::store::embedded::keys::Tree;
-use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::queue::Committer;
-use crate::store::embedded::{
-    EmbeddedSettings, JournalSettings, Machine, Point, ThisMachine, opening, operating, publishing,
-};
+use crate::store::embedded::{Machine, Point, ThisMachine, operating, publishing};
 
 /// 32 of 200 are told at once.
 const PARTS: usize = (200_usize - 32).div_ceil(fanout::PART);
@@ -60,31 +55,16 @@ impl Machine for Slow {
     }
 }
 
-/// A loop with parts left, that nobody runs, and a message that waits for it.
+/// A loop with parts left, that nobody runs; and a message that waits for it.
 fn with_parts(directory: &Path) -> (Loop, Committer, Waiting) {
     with_parts_on(directory, Arc::new(ThisMachine))
 }
 
 fn with_parts_on(directory: &Path, machine: Arc<dyn Machine>) -> (Loop, Committer, Waiting) {
-    let settings = EmbeddedSettings::at(directory.to_owned(), 0);
-    let tuning = JournalSettings::default();
-    let mut opened = opening::open(&settings, tuning, &machine, NOW, OURS).unwrap();
-    let mut txn = Txn::new(&opened.engine, Room::ANY);
+    let mut work = unrun(directory, machine, Arc::default());
     let (event, routing) = news();
-    publishing::publish(&mut txn, event, &routing).unwrap();
-    let (changes, _) = txn.finish();
-    let sequence = opened.journal.append(&changes).unwrap();
-    opened.engine.apply(changes, sequence).unwrap();
-    let engine = Arc::new(opened.engine);
-    let work = Loop::new(Parts {
-        engine: Arc::clone(&engine),
-        journal: opened.journal,
-        images: Arc::new(Images::new(engine, Arc::clone(&machine))),
-        machine,
-        signals: Arc::new(Signals::default()),
-        min_free: 0,
-        cache: settings.cache,
-        metrics: Arc::default(),
+    group(&mut work, |txn| {
+        publishing::publish(txn, event, &routing).unwrap();
     });
     let (committer, waiting) = Committer::new();
     assert!(committer.submit(|_| Ok(())).now_or_never().is_none());
