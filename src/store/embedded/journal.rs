@@ -56,7 +56,7 @@ pub struct JournalSettings {
     /// A segment is left for a new one at this size, in bytes. 8 MiB: read whole when opening and for each checkpoint, so
     /// that much memory is needed, and with much larger ones the allocator kept several times that.
     pub segment: u64,
-    /// A checkpoint is taken when as much was written as the last one is long, or this many bytes if that is less.
+    /// A checkpoint is taken when twice as much was written as the last one is long, or this many bytes if that is less.
     /// 256 MiB: some seconds of replay.
     pub checkpoint: u64,
     /// Keys changed in memory that make it worth putting them into sled. 16,384, some megabytes: what comes and goes
@@ -82,10 +82,10 @@ impl Default for JournalSettings {
 const LEAST: u64 = 32 << 20;
 
 impl JournalSettings {
-    /// How much may be written after a checkpoint of so many bytes before the next: as much again, so that of a small
+    /// How much may be written after a checkpoint of so many bytes before the next: twice as much, so that of a small
     /// store little is kept, and of a large one little is written.
     fn until_checkpoint(&self, image: u64) -> u64 {
-        image.max(LEAST).min(self.checkpoint)
+        image.saturating_mul(2).max(LEAST).min(self.checkpoint)
     }
 }
 

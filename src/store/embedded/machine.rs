@@ -176,7 +176,10 @@ mod tests {
 
     /// A write takes the time of the system's last tick, unless somebody asked for the time of the one before.
     #[test]
-    #[allow(clippy::disallowed_methods, reason = "compared with the times that the system gives a file")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "compared with the times that the system gives a file"
+    )]
     fn whoever_asks_for_the_names_has_no_write_dated_anew() {
         let place = tempfile::tempdir().expect("a directory");
         let file = File::create(place.path().join("file")).expect("a file");

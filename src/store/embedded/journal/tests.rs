@@ -311,10 +311,10 @@ fn the_larger_the_last_checkpoint_the_later_the_next_within_bounds() {
     let mib = |number: u64| number << 20;
     for (image, until) in [
         (0, 32),
-        (31, 32),
-        (33, 33),
-        (100, 100),
-        (256, 256),
+        (15, 32),
+        (17, 34),
+        (100, 200),
+        (129, 256),
         (3000, 256),
     ] {
         assert_eq!(settings.until_checkpoint(mib(image)), mib(until));
