@@ -184,14 +184,22 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let file = File::create(place.path().join("file")).expect("a file");
         // A tick may end between the two writes, but not between all of ten thousand.
-        let is_left_alone = (0..10_000).any(|_| {
-            file.write_all_at(b"one", 0).expect("written");
-            assert_eq!(names(&file).expect("said"), 1);
-            let between = SystemTime::now();
-            file.write_all_at(b"two", 0).expect("written");
-            let dated = file.metadata().and_then(|found| found.modified());
-            dated.expect("a time") < between
-        });
-        assert!(is_left_alone);
+        let is_left_alone = |asks: bool| {
+            (0..10_000).any(|_| {
+                file.write_all_at(b"one", 0).expect("written");
+                if asks {
+                    assert_eq!(names(&file).expect("said"), 1);
+                }
+                let between = SystemTime::now();
+                file.write_all_at(b"two", 0).expect("written");
+                let dated = file.metadata().and_then(|found| found.modified());
+                dated.expect("a time") < between
+            })
+        };
+        if !is_left_alone(false) {
+            eprintln!("skipped: here each write has a time of its own, whoever asks");
+            return;
+        }
+        assert!(is_left_alone(true));
     }
 }
