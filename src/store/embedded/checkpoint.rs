@@ -33,8 +33,8 @@ const END: usize = 36;
 /// Entries read while commits wait: some hundred microseconds at most, also where sled has to read them from its file.
 const PART: usize = 16;
 
-/// Bytes gathered into one record, and into one write.
-const RECORD: usize = 256 << 10;
+/// Bytes gathered into one record, and into one write: about as much work as there is between two pauses (`pace`).
+const RECORD: usize = 64 << 10;
 
 /// What a checkpoint holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::CheckpointError;
 
-/// Work between two pauses: as much as nobody notices.
-const TURN: Duration = Duration::from_micros(500);
+/// Work between two pauses. A webhook passes through a dozen threads one after another, and each that finds its processor
+/// taken waits for the rest of this.
+const TURN: Duration = Duration::from_micros(100);
 
 /// The longest pause: a disk that held up the work for seconds says nothing of how much there is to do.
 const LONGEST: Duration = Duration::from_millis(20);
