@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::CheckpointError;
 
-/// Work between two pauses. A webhook passes through a dozen threads one after another, and each that finds its processor
-/// taken waits for the rest of this (`docs/performance.md`).
+/// Work between two pauses. A webhook is handed from thread to thread, and each that finds its processor taken waits for the
+/// rest of this (`docs/performance.md`).
 const TURN: Duration = Duration::from_micros(100);
 
 /// The longest pause: a disk that held up the work for seconds says nothing of how much there is to do.
