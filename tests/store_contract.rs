@@ -105,9 +105,13 @@ impl Bench {
         store.close().await.expect("closes");
     }
 
+    fn reopen(&mut self) {
+        self.store = Some((self.open)(self.directory.path(), 0));
+    }
+
     async fn restart(&mut self) {
         self.close().await;
-        self.store = Some((self.open)(self.directory.path(), 0));
+        self.reopen();
     }
 
     async fn ring(&self, name: &str, sign: SignCheck, token: bool, now: Timestamp) {

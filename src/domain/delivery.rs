@@ -199,6 +199,8 @@ pub struct Delivery {
     pub line: Option<(MerchantNo, UserId)>,
     /// The event's place in that line.
     pub sequence: u64,
+    /// Nobody stands behind it in that line, as is known; `false`: somebody may.
+    pub is_last: bool,
     /// When it was made.
     pub created: Timestamp,
     /// From when `give_up_after` counts: when it was made, or an operator revived it.
@@ -321,6 +323,7 @@ impl Delivery {
             since: now,
             spent: 0,
             line,
+            is_last: false,
             replay: self.replay || late,
             ..self
         }
@@ -371,6 +374,7 @@ mod tests {
             event: EventId::new(at(0), 1),
             line: None,
             sequence: 1,
+            is_last: false,
             created: at(0),
             since: at(0),
             attempts: 0,

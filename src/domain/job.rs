@@ -242,6 +242,7 @@ impl Delivery {
     pub fn replayed(self, now: Timestamp, line: Option<(MerchantNo, UserId)>) -> Self {
         Self {
             line,
+            is_last: false,
             since: now,
             spent: 0,
             replay: true,

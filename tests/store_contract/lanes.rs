@@ -221,7 +221,11 @@ impl Run {
             }
             Step::Job { kind, states } => self.job(kind, states).await,
             Step::Sweep { secs } => self.sweep(secs).await,
-            Step::Restart => self.bench.restart().await,
+            Step::Restart => {
+                self.bench.close().await;
+                self.nothing_is_wrong();
+                self.bench.reopen();
+            }
             Step::Ends { .. } | Step::Retry { .. } | Step::Discard { .. } => {}
         }
     }
@@ -330,6 +334,13 @@ impl Run {
         true
     }
 
+    /// What is in the closed store agrees.
+    fn nothing_is_wrong(&self) {
+        let settings = EmbeddedSettings::at(self.bench.directory.path().to_owned(), 0);
+        let report = verify_store(&settings).expect("can be looked at");
+        assert_eq!(report.findings, []);
+    }
+
     async fn nothing_is_left(&self) {
         for number in 0..4 {
             for delivery in self.line(&format!("user-{number}")).await {
@@ -391,9 +402,7 @@ async fn holds_through(open: Opener, steps: Vec<Step>, poison: Option<prop::samp
     run.drain().await;
     run.nothing_is_left().await;
     run.bench.close().await;
-    let settings = EmbeddedSettings::at(run.bench.directory.path().to_owned(), 0);
-    let report = verify_store(&settings).expect("can be looked at");
-    assert_eq!(report.findings, []);
+    run.nothing_is_wrong();
 }
 
 proptest! {

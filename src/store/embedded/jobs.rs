@@ -269,6 +269,7 @@ fn again(
         event: event.id,
         line: None,
         sequence,
+        is_last: false,
         created: now,
         since: now,
         attempts: 0,

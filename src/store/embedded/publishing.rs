@@ -25,8 +25,8 @@ pub(super) fn publish(
         txn.put_raw(Tree::EventsByUser, key, &event.id.to_bytes());
     }
     for target in now {
-        let delivery = fresh(&event, target.endpoint, target.ordered);
-        let is_first = comes_first(txn, &delivery)?;
+        let mut delivery = fresh(&event, target.endpoint, target.ordered);
+        let is_first = comes_first(txn, &mut delivery)?;
         match free_hand(txn, &delivery, is_first)? {
             Some(hand) => begin(txn, hand, delivery, &event)?,
             None => {
@@ -88,6 +88,7 @@ pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Del
         event: event.id,
         line,
         sequence,
+        is_last: false,
         created: event.at,
         since: event.at,
         attempts: 0,
@@ -99,16 +100,20 @@ pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Del
 }
 
 /// Like [`enqueue`] for a delivery that was not there before.
-pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
-    let is_first = comes_first(txn, &delivery)?;
+pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, mut delivery: Delivery) -> Result<(), StoreError> {
+    let is_first = comes_first(txn, &mut delivery)?;
     join(txn, &delivery, is_first)?;
     tallies::put_delivery(txn, None, delivery)
 }
 
-/// Whether a delivery that was not there before is to be the first of its line.
-fn comes_first(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
-    // Nobody is before the first that is ever told of a user.
-    Ok(delivery.sequence <= 1 || is_oldest(txn, delivery)?)
+/// Whether a delivery that was not there before is to be the first of its line; if so it notes whether it is the last, too.
+fn comes_first(txn: &mut Txn<'_>, delivery: &mut Delivery) -> Result<bool, StoreError> {
+    // Nobody is before the first that is ever told of a user, and nobody waits behind it yet.
+    if delivery.sequence <= 1 {
+        delivery.is_last = true;
+        return Ok(true);
+    }
+    is_oldest(txn, delivery)
 }
 
 /// Makes an operational event if anybody wants to hear of it.
@@ -131,27 +136,33 @@ pub(super) fn publish_news(
 }
 
 /// Stores a pending delivery and puts it in line; the first of its line is due. Nothing newer in its line is under way.
-pub(super) fn enqueue(txn: &mut Txn<'_>, delivery: Delivery) -> Result<(), StoreError> {
-    let is_first = is_oldest(txn, &delivery)?;
+pub(super) fn enqueue(txn: &mut Txn<'_>, mut delivery: Delivery) -> Result<(), StoreError> {
+    let is_first = is_oldest(txn, &mut delivery)?;
     join(txn, &delivery, is_first)?;
     // One that was settled before may be told again.
     let before: Option<Delivery> = txn.get(&keys::delivery(delivery.event, &delivery.endpoint))?;
     tallies::put_delivery(txn, before.as_ref(), delivery)
 }
 
-/// Whether a delivery is to be the first of its line; whoever was that makes way.
-fn is_oldest(txn: &mut Txn<'_>, delivery: &Delivery) -> Result<bool, StoreError> {
+/// Whether a delivery is to be the first of its line; whoever was that makes way. It notes whether it is the only one there,
+/// and whoever it comes to stand behind is no longer the last.
+fn is_oldest(txn: &mut Txn<'_>, delivery: &mut Delivery) -> Result<bool, StoreError> {
+    delivery.is_last = false;
     let Some((merchant, user)) = &delivery.line else {
         return Ok(true);
     };
     let line = keys::line_prefix(&delivery.endpoint, merchant, user);
     let place = keys::line(&delivery.endpoint, merchant, user, delivery.sequence);
     let Some((first, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.pop() else {
+        delivery.is_last = true;
         return Ok(true);
     };
-    let is_oldest = *place < *first;
+    let first = First::of(&delivery.endpoint, &first, &event)?;
+    let is_oldest = *place < *first.place;
     if is_oldest {
-        make_way(txn, &delivery.endpoint, &first, &event)?;
+        first.makes_way(txn)?;
+    } else {
+        first.is_followed(txn)?;
     }
     Ok(is_oldest)
 }
@@ -193,20 +204,58 @@ fn is_awaited(txn: &Txn<'_>, endpoint: &EndpointName, place: &[u8]) -> Result<bo
     Ok(first.first().is_none_or(|(first, _)| first == place))
 }
 
-/// Something older has come before the first of a line, which waits for its turn again.
-fn make_way(
-    txn: &mut Txn<'_>,
-    endpoint: &EndpointName,
-    place: &[u8],
-    event: &[u8],
-) -> Result<(), StoreError> {
-    let event = keys::trailing_id(event)
-        .map(EventId::from_bytes)
-        .ok_or_else(|| damaged(Tree::DeliveryLine, place, "not an event id"))?;
-    let first: Option<Delivery> = txn.get(&keys::delivery(event, endpoint))?;
-    if let Some(due) = first.as_ref().and_then(Delivery::due) {
-        let key = keys::delivery_due(endpoint, false, due, event);
-        txn.delete(Tree::DeliveryDue, key);
+/// Whoever is the first of a line while another one joins it.
+struct First<'a> {
+    endpoint: &'a EndpointName,
+    place: &'a [u8],
+    event: EventId,
+}
+
+impl<'a> First<'a> {
+    fn of(endpoint: &'a EndpointName, place: &'a [u8], event: &[u8]) -> Result<Self, StoreError> {
+        let event = keys::trailing_id(event)
+            .map(EventId::from_bytes)
+            .ok_or_else(|| damaged(Tree::DeliveryLine, place, "not an event id"))?;
+        Ok(Self {
+            endpoint,
+            place,
+            event,
+        })
     }
-    Ok(())
+
+    fn delivery(&self, txn: &Txn<'_>) -> Result<Option<Delivery>, StoreError> {
+        txn.get(&keys::delivery(self.event, self.endpoint))
+    }
+
+    /// Something older has come before it, and it waits for its turn again. By then others may stand behind it.
+    fn makes_way(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
+        let Some(first) = self.delivery(txn)? else {
+            return Ok(());
+        };
+        if let Some(due) = first.due() {
+            let key = keys::delivery_due(self.endpoint, false, due, self.event);
+            txn.delete(Tree::DeliveryDue, key);
+        }
+        is_not_last(txn, first)
+    }
+
+    /// Something newer has come behind it. What is wrong with it is for whoever claims it to report.
+    fn is_followed(&self, txn: &mut Txn<'_>) -> Result<(), StoreError> {
+        match self.delivery(txn) {
+            Ok(Some(first)) => is_not_last(txn, first),
+            Ok(None) | Err(StoreError::Damaged { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_not_last(txn: &mut Txn<'_>, first: Delivery) -> Result<(), StoreError> {
+    if !first.is_last {
+        return Ok(());
+    }
+    let after = Delivery {
+        is_last: false,
+        ..first.clone()
+    };
+    tallies::put_delivery(txn, Some(&first), after)
 }

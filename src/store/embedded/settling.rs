@@ -232,7 +232,12 @@ fn leave_line(txn: &mut Txn<'_>, settled: &Delivery) -> Result<(), StoreError> {
         keys::line(endpoint, merchant, user, settled.sequence),
     );
     let line = keys::line_prefix(endpoint, merchant, user);
-    let Some((key, event)) = txn.first(Tree::DeliveryLine, &line, 1)?.into_iter().next() else {
+    let next = if settled.is_last {
+        None
+    } else {
+        txn.first(Tree::DeliveryLine, &line, 1)?.pop()
+    };
+    let Some((key, event)) = next else {
         // The newer result may be on its way to this line.
         if fanout::is_newer_to_come(txn, endpoint, (merchant, user), settled.sequence)? {
             txn.require_sync();

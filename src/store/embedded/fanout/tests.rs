@@ -8,11 +8,13 @@
 )]
 
 mod ahead;
+mod behind;
 mod beside;
 mod listed;
 mod order;
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sled::IVec;
@@ -23,7 +25,11 @@ use crate::domain::{
 };
 use crate::store::embedded::codec;
 use crate::store::embedded::keys::Key;
-use crate::store::embedded::{jobs, operating};
+use crate::store::embedded::migrating::OURS;
+use crate::store::embedded::{
+    EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, jobs, opening, operating,
+    verify_store,
+};
 
 fn at(secs: u64) -> Timestamp {
     Timestamp::from_millis(1_760_000_000_000 + secs * 1000)
@@ -174,6 +180,23 @@ impl Scene {
     }
 }
 
+/// What `verify-store` says of a store in which one group was written.
+fn findings_after(use_case: impl FnOnce(&mut Txn<'_>)) -> Vec<Finding> {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = EmbeddedSettings::at(directory.path().to_owned(), 0);
+    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
+    let tuning = JournalSettings::default();
+    let opened = opening::open(&settings, tuning, &machine, at(0), OURS);
+    let mut opened = opened.unwrap();
+    let mut txn = Txn::new(&opened.engine, Room::ANY);
+    use_case(&mut txn);
+    let (changes, _) = txn.finish();
+    let sequence = opened.journal.append(&changes).unwrap();
+    opened.engine.apply(changes, sequence).unwrap();
+    drop(opened);
+    verify_store(&settings).unwrap().findings
+}
+
 #[test]
 fn who_is_up_has_a_delivery_at_once_and_the_others_soon_after_the_very_same() {
     let scene = Scene::with_held(0..99);
@@ -188,7 +211,10 @@ fn who_is_up_has_a_delivery_at_once_and_the_others_soon_after_the_very_same() {
     }
     assert_eq!(scene.told(&event), (0..100).collect::<Vec<_>>());
     for delivery in scene.deliveries(&event) {
-        let expected = publishing::fresh(&event, delivery.endpoint.clone(), true);
+        let expected = Delivery {
+            is_last: true,
+            ..publishing::fresh(&event, delivery.endpoint.clone(), true)
+        };
         assert_eq!(delivery, expected);
         let place = keys::delivery_due(&delivery.endpoint, false, event.at, event.id);
         assert!(

@@ -9,7 +9,7 @@ use super::numbers::{class_number, class_of, millis, reason_number, reason_of, s
 use crate::domain::{
     Attempt, Delivery, DeliveryState, EndpointName, EventId, MerchantNo, Outcome, Timestamp, UserId,
 };
-use crate::store::embedded::codec::Record;
+use crate::store::embedded::codec::{Record, parse};
 use crate::store::embedded::keys::Tree;
 
 #[derive(Serialize, Deserialize)]
@@ -35,12 +35,19 @@ pub(crate) struct DeliveryV1 {
     state: StateV1,
 }
 
+/// Behind what came before it, whether it is the last of its line.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DeliveryV2 {
+    delivery: DeliveryV1,
+    is_last: bool,
+}
+
 impl Record for Delivery {
     const TREE: Tree = Tree::Deliveries;
-    const VERSION: u8 = 1;
-    type Stored = DeliveryV1;
+    const VERSION: u8 = 2;
+    type Stored = DeliveryV2;
 
-    fn into_stored(self) -> DeliveryV1 {
+    fn into_stored(self) -> DeliveryV2 {
         let state = match self.state {
             DeliveryState::Waiting { due } => StateV1::Waiting { due: millis(due) },
             DeliveryState::Delivering { until } => StateV1::Delivering {
@@ -52,7 +59,7 @@ impl Record for Delivery {
                 reason: reason_number(reason),
             },
         };
-        DeliveryV1 {
+        let delivery = DeliveryV1 {
             endpoint: Name::of(self.endpoint),
             event: self.event.to_bytes(),
             line: self
@@ -66,14 +73,33 @@ impl Record for Delivery {
             replay: self.replay,
             last_failure: self.last_failure.map(class_number),
             state,
+        };
+        DeliveryV2 {
+            delivery,
+            is_last: self.is_last,
         }
     }
 
-    fn from_stored(stored: DeliveryV1) -> Result<Self, String> {
-        let line = stored
+    fn from_stored(stored: DeliveryV2) -> Result<Self, String> {
+        Ok(Self {
+            is_last: stored.is_last,
+            ..stored.delivery.read()?
+        })
+    }
+
+    /// Version 1 did not say whether it is the last.
+    fn from_older(version: u8, body: &[u8]) -> Option<Result<Self, String>> {
+        let stored = || parse::<DeliveryV1>(body)?.read();
+        (version == 1).then(stored)
+    }
+}
+
+impl DeliveryV1 {
+    fn read(self) -> Result<Delivery, String> {
+        let line = self
             .line
             .map(|(merchant, user)| Ok::<_, String>((merchant.read()?, user.read()?)));
-        let state = match stored.state {
+        let state = match self.state {
             StateV1::Waiting { due } => DeliveryState::Waiting {
                 due: Timestamp::from_millis(due),
             },
@@ -88,17 +114,18 @@ impl Record for Delivery {
                 reason: reason_of(reason)?,
             },
         };
-        Ok(Self {
-            endpoint: stored.endpoint.read()?,
-            event: EventId::from_bytes(stored.event),
+        Ok(Delivery {
+            endpoint: self.endpoint.read()?,
+            event: EventId::from_bytes(self.event),
             line: line.transpose()?,
-            sequence: stored.sequence,
-            created: Timestamp::from_millis(stored.created),
-            since: Timestamp::from_millis(stored.since),
-            attempts: stored.attempts,
-            spent: stored.spent,
-            replay: stored.replay,
-            last_failure: stored.last_failure.map(class_of).transpose()?,
+            sequence: self.sequence,
+            is_last: false,
+            created: Timestamp::from_millis(self.created),
+            since: Timestamp::from_millis(self.since),
+            attempts: self.attempts,
+            spent: self.spent,
+            replay: self.replay,
+            last_failure: self.last_failure.map(class_of).transpose()?,
             state,
         })
     }

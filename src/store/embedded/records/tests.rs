@@ -223,7 +223,7 @@ proptest! {
     #[test]
     fn a_delivery_survives(
         endpoint in endpoint(), event in event_id(), line in proptest::option::of((merchant(), user())),
-        sequence: u64, created in time(), since in time(), attempts: u32, spent: u32, replay: bool,
+        sequence: u64, is_last: bool, created in time(), since in time(), attempts: u32, spent: u32, replay: bool,
         last_failure in proptest::option::of(class()),
         state in prop_oneof![
             time().prop_map(|due| DeliveryState::Waiting { due }),
@@ -233,7 +233,7 @@ proptest! {
         ],
     ) {
         survives(Delivery {
-            endpoint, event, line, sequence, created, since, attempts, spent, replay, last_failure, state
+            endpoint, event, line, sequence, is_last, created, since, attempts, spent, replay, last_failure, state
         })?;
     }
 

@@ -255,8 +255,13 @@ fn what_is_still_to_be_made_is_seen_as_it_will_be() {
     scene.publish(&event, &routing(0..105));
     scene.turns(now);
     let seen = scene.seen(&event);
+    let told = scene.told(&event);
     let seen: Vec<Delivery> = seen.into_iter().map(|(delivery, _)| delivery).collect();
-    let fresh = |number| publishing::fresh(&event, endpoint(number), true);
+    // Who is in line knows that nobody is behind.
+    let fresh = |number| Delivery {
+        is_last: told.contains(&number),
+        ..publishing::fresh(&event, endpoint(number), true)
+    };
     assert_eq!(seen, (0..105).map(fresh).collect::<Vec<_>>());
     let (merchant, name) = user("taro");
     let story = reading::story(&scene.engine, &merchant, &name).unwrap();

@@ -1,16 +1,10 @@
 //! What goes on beside a fan-out: attempts, damage, operators, retention, `verify-store`.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::domain::{DeliveryPolicy, DeliveryState, Health, Jitter, JobKind, Outcome, Schedule};
 use crate::store::embedded::codec::Record;
-use crate::store::embedded::migrating::OURS;
 use crate::store::embedded::settling::Claimed;
-use crate::store::embedded::{
-    EmbeddedSettings, Finding, JournalSettings, Machine, ThisMachine, delivering, opening,
-    settling, sweeping, tallies, verify_store,
-};
+use crate::store::embedded::{delivering, settling, sweeping, tallies};
 use crate::store::{AttemptReport, Bygone};
 
 impl Scene {
@@ -216,35 +210,27 @@ fn an_event_that_is_still_fanned_out_does_not_go_by_its_age() {
 
 #[test]
 fn a_part_without_its_event_and_one_that_does_not_parse_are_found_by_verify_store() {
-    let directory = tempfile::tempdir().unwrap();
-    let settings = EmbeddedSettings::at(directory.path().to_owned(), 0);
-    let machine: Arc<dyn Machine> = Arc::new(ThisMachine);
-    let tuning = JournalSettings::default();
-    let opened = opening::open(&settings, tuning, &machine, at(0), OURS);
-    let mut opened = opened.unwrap();
     let (event, orphan) = (result("taro", 1, at(0)), result("hanako", 1, at(1)));
-    let mut txn = Txn::new(&opened.engine, Room::ANY);
-    publishing::publish(&mut txn, event.clone(), &routing(0..300)).unwrap();
-    publishing::publish(&mut txn, orphan.clone(), &routing(0..40)).unwrap();
-    txn.delete(Tree::Events, &orphan.id.to_bytes());
-    let lists = txn.first(Tree::FanOutLists, &[], 9).unwrap();
-    let list_of = |txn: &Txn<'_>, event: &Event, number| {
-        let part = txn.get(&keys::fan_out(event.id, number)).unwrap();
-        let Some(Part::Of(rest)) = part else {
-            panic!("{part:?}")
+    let mut other = Vec::new();
+    let findings = findings_after(|txn| {
+        publishing::publish(txn, event.clone(), &routing(0..300)).unwrap();
+        publishing::publish(txn, orphan.clone(), &routing(0..40)).unwrap();
+        txn.delete(Tree::Events, &orphan.id.to_bytes());
+        let lists = txn.first(Tree::FanOutLists, &[], 9).unwrap();
+        let list_of = |txn: &Txn<'_>, event: &Event, number| {
+            let part = txn.get(&keys::fan_out(event.id, number)).unwrap();
+            let Some(Part::Of(rest)) = part else {
+                panic!("{part:?}")
+            };
+            rest.list.to_vec()
         };
-        rest.list.to_vec()
-    };
-    let [gone, other] = [list_of(&txn, &event, 512), list_of(&txn, &orphan, 0)];
-    assert_eq!(lists.len(), 3);
-    txn.delete(Tree::FanOutLists, gone);
-    txn.put_raw(Tree::FanOutLists, other.clone(), lists[0].1.repeat(2));
-    txn.put_raw(Tree::FanOut, keys::fan_out(event.id, 0), vec![1, 0xff]);
-    let (changes, _) = txn.finish();
-    let sequence = opened.journal.append(&changes).unwrap();
-    opened.engine.apply(changes, sequence).unwrap();
-    drop(opened);
-    let findings = verify_store(&settings).unwrap().findings;
+        let gone = list_of(txn, &event, 512);
+        other = list_of(txn, &orphan, 0);
+        assert_eq!(lists.len(), 3);
+        txn.delete(Tree::FanOutLists, gone);
+        txn.put_raw(Tree::FanOutLists, other.clone(), lists[0].1.repeat(2));
+        txn.put_raw(Tree::FanOut, keys::fan_out(event.id, 0), vec![1, 0xff]);
+    });
     let of_parts = |finding: &&Finding| finding.place == Tree::FanOut.name();
     let of_parts: Vec<_> = findings.iter().filter(of_parts).collect();
     assert_eq!(of_parts.len(), 3, "{findings:?}");

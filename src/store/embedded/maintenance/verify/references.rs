@@ -170,15 +170,22 @@ fn check_tallies(engine: &Engine, report: &mut VerifyReport) -> Result<(), Store
     Ok(())
 }
 
-/// The first of each line must stand in the queue, or the line waits for ever.
+/// The first of each line must stand in the queue, and nobody behind one that is said to be the last, or they wait for ever.
 fn check_lines(engine: &Engine, report: &mut VerifyReport) {
     let mut line: Vec<u8> = Vec::new();
+    let mut is_ended = false;
     walk(engine, report, Tree::DeliveryLine, |report, key, value| {
         let own = key.get(..key.len().saturating_sub(8)).unwrap_or_default();
-        if own == line {
-            return Ok(());
+        let is_first = own != line;
+        if is_ended && !is_first {
+            let what = format!(
+                "{}: stands behind one that is said to be the last",
+                hex::encode(key)
+            );
+            report.wrong(Tree::DeliveryLine.name(), what);
         }
         line = own.to_vec();
+        is_ended = false;
         let (Some(endpoint), Some(id)) = (keys::parse_endpoint(key), keys::trailing_id(value))
         else {
             return Ok(());
@@ -189,6 +196,10 @@ fn check_lines(engine: &Engine, report: &mut VerifyReport) {
             return Ok(());
         };
         let delivery: Delivery = codec::decode(&delivery_key, &bytes)?;
+        is_ended = delivery.is_last;
+        if !is_first {
+            return Ok(());
+        }
         let leased = matches!(delivery.state, DeliveryState::Delivering { .. });
         let is_queued = match delivery.due() {
             Some(due) => {
