@@ -251,10 +251,10 @@ impl Running {
                 now += usize::try_from(gone).unwrap_or(usize::MAX);
             }
             for verifier in self.stages.verifiers() {
-                now += worker::run_due(&**verifier).await?;
+                now += worker::run_due(verifier).await?;
             }
             for deliverer in self.stages.deliverers() {
-                now += worker::run_due(&**deliverer).await?;
+                now += worker::run_due(deliverer).await?;
             }
             if now == 0 {
                 return Ok(done);

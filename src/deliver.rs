@@ -3,6 +3,7 @@
 //! Promises: each attempt is counted before it is sent and recorded after; the `webhook-id` is the event's, on every
 //! attempt; one endpoint's troubles are its own, because each has its own worker, connections, permits and pace.
 
+mod ahead;
 mod attempt;
 mod jobs;
 mod payload;
@@ -14,19 +15,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 pub use attempt::{Sender, Target, WireFormat, retry_after};
 pub use jobs::Jobs;
 pub use payload::{standard_payload, vexora_payload};
 
+use self::ahead::{Ahead, Sent};
 use crate::clock::{Clock, Entropy};
 use crate::domain::{
     Delivery, DeliveryPolicy, DeliveryState, Ease, EndpointName, HealthChange, Outcome, Pace,
     Routing, Timestamp,
 };
 use crate::metrics::{DeliverMetrics, Metrics};
-use crate::store::{AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Store, StoreError};
+use crate::store::{
+    AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Onward, Store, StoreError,
+};
 use crate::worker::{Hands, Rates, Stage};
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
@@ -73,6 +76,7 @@ pub struct Deliverer {
     ease: Mutex<Ease>,
     /// Attempts under way.
     out: AtomicUsize,
+    ahead: Ahead,
     /// When it was last seen to be up again; milliseconds.
     up_since: AtomicU64,
     metrics: DeliverMetrics,
@@ -87,6 +91,7 @@ impl Deliverer {
             rates: Rates::of(parts.pace.map(|pace| Arc::new(Mutex::new(pace)))),
             ease: Mutex::default(),
             out: AtomicUsize::new(0),
+            ahead: Ahead::default(),
             up_since: AtomicU64::new(0),
             metrics: parts.metrics.deliver(&parts.endpoint),
             bell: parts
@@ -112,10 +117,14 @@ impl Deliverer {
     async fn record(
         &self,
         claim: &DeliveryClaim,
-        outcome: Outcome,
-        (began, took): (Timestamp, Duration),
-        onward: Option<Duration>,
-    ) -> Option<DeliveryClaim> {
+        sent: Sent,
+        onward: Option<Onward>,
+    ) -> Vec<DeliveryClaim> {
+        let Sent {
+            outcome,
+            began,
+            took,
+        } = sent;
         let now = self.parts.clock.now().max(began);
         let metrics = &self.parts.metrics;
         metrics.attempted(&self.metrics, outcome.failure, took);
@@ -153,7 +162,7 @@ impl Deliverer {
                 self.bell.notify_one();
             }
         }
-        None
+        Vec::new()
     }
 
     /// Whether one that was heard may be followed by the next in its place, and one that comes in be begun at once: where
@@ -215,6 +224,11 @@ impl Deliverer {
             // What is held, or was kept back, rings for nobody by itself.
             self.bell.notify_one();
         }
+    }
+
+    /// An attempt ended, and none goes on in its place.
+    fn has_ended(&self) {
+        self.out.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How long a claim is ours.
@@ -296,6 +310,16 @@ impl Stage for Deliverer {
         let now = self.parts.clock.now();
         let limit = self.ease().allows(limit, self.out.load(Ordering::Relaxed));
         let allowed = self.rates.allow(limit, now);
+        let mut in_hand = Vec::new();
+        while in_hand.len() < allowed
+            && let Some(claim) = self.in_hand(true).await
+        {
+            in_hand.push(claim);
+        }
+        if !in_hand.is_empty() {
+            self.out.fetch_add(in_hand.len(), Ordering::Relaxed);
+            return Ok(in_hand);
+        }
         let store = &self.parts.store;
         let claims = store
             .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
@@ -346,31 +370,15 @@ impl Stage for Deliverer {
     }
 
     async fn perform(
-        &self,
+        self: Arc<Self>,
         claim: DeliveryClaim,
         permit: OwnedSemaphorePermit,
-        end: &CancellationToken,
+        hands: &Hands,
     ) -> Option<(DeliveryClaim, OwnedSemaphorePermit)> {
-        let began = self.parts.clock.now();
-        let settings = self.parts.settings.load_full();
-        let (outcome, took) = settings
-            .sender
-            .send(&claim.event, began, claim.delivery.replay)
-            .await;
-        let is_heard = outcome.failure.is_none() && !claim.alone;
-        if is_heard && !end.is_cancelled() && self.goes_freely() {
-            let lease = settings.sender.timeout() + LEASE_SLACK;
-            let recorded = self.record(&claim, outcome, (began, took), Some(lease));
-            if let Some(next) = recorded.await {
-                return Some((next, permit));
-            }
-            self.out.fetch_sub(1, Ordering::Relaxed);
-        } else {
-            // Before it is recorded: what that rings for finds this place free.
-            self.out.fetch_sub(1, Ordering::Relaxed);
-            drop(permit);
-            self.record(&claim, outcome, (began, took), None).await;
-        }
-        None
+        self.go_on(claim, permit, hands).await
+    }
+
+    async fn ended(&self) {
+        self.give_back().await;
     }
 }

@@ -229,9 +229,18 @@ pub struct AttemptReport {
     pub policy: DeliveryPolicy,
     /// Who is to hear.
     pub routing: Arc<Routing>,
-    /// If it was heard and the endpoint is as it was: claim the next that is due for it along with the record, for so
-    /// long. A claim of its own would cost another turn of the store.
-    pub onward: Option<Duration>,
+    /// If it was heard and the endpoint is as it was: claim what is due for it next along with the record. A claim of its
+    /// own would cost another turn of the store.
+    pub onward: Option<Onward>,
+}
+
+/// What is to be claimed along with a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Onward {
+    /// For how long.
+    pub lease: Duration,
+    /// At most so many.
+    pub limit: usize,
 }
 
 /// What an attempt led to.
@@ -245,8 +254,8 @@ pub struct AttemptRecorded {
     pub paused: Option<Pause>,
     /// Whether the endpoint is down or paused: what is pending waits for it.
     pub held: bool,
-    /// The next, if one was to be claimed and is due.
-    pub next: Option<DeliveryClaim>,
+    /// The next that are due, if any were to be claimed.
+    pub next: Vec<DeliveryClaim>,
 }
 
 /// Why an operator's wish for one delivery was not carried out. Nothing changed.

@@ -16,7 +16,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 pub use answer::read_answer;
 pub use apply::{Applicant, ApplicantMerchant, Applications, Applied, ApplyError};
@@ -301,10 +300,10 @@ impl Stage for Verifier {
     }
 
     async fn perform(
-        &self,
+        self: Arc<Self>,
         asking: Asking,
         slot: OwnedSemaphorePermit,
-        _end: &CancellationToken,
+        _hands: &Hands,
     ) -> Option<(Asking, OwnedSemaphorePermit)> {
         let Asking { claim, permit } = asking;
         let began = self.parts.clock.now();

@@ -100,13 +100,17 @@ pub trait Stage: Send + Sync + 'static {
     ///
     /// Or it is kept for the next piece, which was claimed along with the record and is returned with it: then the
     /// same task does that too, and neither the loop nor the store has another turn for it. Nothing more is claimed
-    /// once `end` is cancelled.
+    /// once the hands [are ending](Hands::are_ending).
     async fn perform(
-        &self,
+        self: Arc<Self>,
         claim: Self::Claim,
         permit: OwnedSemaphorePermit,
-        end: &CancellationToken,
+        hands: &Hands,
     ) -> Option<(Self::Claim, OwnedSemaphorePermit)>;
+
+    /// Its loop has ended: what is claimed and not begun is given back. Work under way goes on, and gives back what it
+    /// claims after this.
+    async fn ended(&self) {}
 }
 
 /// Where a stage's work goes on once it is claimed, whoever claimed it.
@@ -118,21 +122,41 @@ pub struct Hands {
 }
 
 impl Hands {
+    /// Hands that begin work on this runtime until `end` is cancelled; `tracker` knows of it.
+    #[must_use]
+    pub fn new(end: CancellationToken, tracker: TaskTracker) -> Self {
+        Self {
+            end,
+            tracker,
+            runtime: Handle::current(),
+        }
+    }
+
     /// Keeps the end waiting for a piece that is about to be claimed; `None`: nothing more is to be begun.
     #[must_use]
     pub fn hold(&self) -> Option<TaskTrackerToken> {
         (!self.end.is_cancelled()).then(|| self.tracker.token())
     }
 
+    /// Whether nothing more is to be begun.
+    #[must_use]
+    pub fn are_ending(&self) -> bool {
+        self.end.is_cancelled()
+    }
+
     /// Does a piece of work, and whatever follows it in its place. Does not block.
     pub fn begin<S: Stage>(&self, stage: Arc<S>, claim: S::Claim, permit: OwnedSemaphorePermit) {
-        let end = self.end.clone();
-        let work = async move {
+        let hands = self.clone();
+        self.beside(async move {
             let mut next = Some((claim, permit));
             while let Some((claim, permit)) = next {
-                next = stage.perform(claim, permit, &end).await;
+                next = Arc::clone(&stage).perform(claim, permit, &hands).await;
             }
-        };
+        });
+    }
+
+    /// Does what goes on beside the work; the end waits for it too. Does not block.
+    pub fn beside(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn_on(work, &self.runtime);
     }
 }
@@ -160,18 +184,18 @@ async fn claim<S: Stage>(
 ///
 /// # Errors
 /// The store failed.
-pub async fn run_due<S: Stage>(stage: &S) -> Result<usize, StoreError> {
+pub async fn run_due<S: Stage>(stage: &Arc<S>) -> Result<usize, StoreError> {
     let Ok(first) = stage.permits().acquire_owned().await else {
         return Ok(0);
     };
-    let (claims, _) = claim(stage, first).await?;
+    let (claims, _) = claim(&**stage, first).await?;
     let number = claims.len();
     // Each does its own and no more.
-    let end = CancellationToken::new();
-    end.cancel();
+    let hands = Hands::new(CancellationToken::new(), TaskTracker::new());
+    hands.end.cancel();
     let work = claims
         .into_iter()
-        .map(|(claim, permit)| stage.perform(claim, permit, &end));
+        .map(|(claim, permit)| Arc::clone(stage).perform(claim, permit, &hands));
     futures_util::future::join_all(work).await;
     Ok(number)
 }
@@ -205,28 +229,35 @@ pub async fn run<S: Stage>(
     cancel: CancellationToken,
     tracker: TaskTracker,
 ) {
+    rounds(&stage, &*clock, &beat, &cancel, tracker).await;
+    stage.ended().await;
+}
+
+async fn rounds<S: Stage>(
+    stage: &Arc<S>,
+    clock: &dyn Clock,
+    beat: &Beat,
+    cancel: &CancellationToken,
+    tracker: TaskTracker,
+) {
     let bell = stage.bell();
-    let hands = Hands {
-        end: cancel.clone(),
-        tracker,
-        runtime: Handle::current(),
-    };
+    let hands = Hands::new(cancel.clone(), tracker);
     // One that ends already, in a reload, has a successor.
-    let _until_the_end = (!cancel.is_cancelled()).then(|| Arc::clone(&stage).stand_by(&hands));
+    let _until_the_end = (!cancel.is_cancelled()).then(|| Arc::clone(stage).stand_by(&hands));
     loop {
         // Armed before looking: work that comes in between rings.
         let rung = bell.notified();
         tokio::pin!(rung);
         rung.as_mut().enable();
 
-        let Some(permit) = permit(&*stage, &*clock, &beat, &cancel).await else {
+        let Some(permit) = permit(&**stage, clock, beat, cancel).await else {
             return;
         };
-        let wake = match claim(&*stage, permit).await {
+        let wake = match claim(&**stage, permit).await {
             Ok((claims, more)) => {
                 let none = claims.is_empty();
                 for (claim, permit) in claims {
-                    hands.begin(Arc::clone(&stage), claim, permit);
+                    hands.begin(Arc::clone(stage), claim, permit);
                 }
                 if more {
                     continue;
@@ -244,7 +275,7 @@ pub async fn run<S: Stage>(
                 let now = clock.now();
                 // Due, but not to be had: whatever holds it back, looking harder does not help.
                 let earliest = if none { now.plus(NOT_TO_BE_HAD) } else { now };
-                next_look(&*stage, now, earliest..=beat.next()).await
+                next_look(&**stage, now, earliest..=beat.next()).await
             }
             Err(StoreError::Stopping) => return,
             Err(error) => {

@@ -33,7 +33,7 @@ use vexora_relay::outbound::{Client, ClientSettings, PublicRoots};
 use vexora_relay::signing::webhook::WebhookKey;
 use vexora_relay::store::embedded::{EmbeddedSettings, JournalSettings, Machine, Point, SledStore};
 use vexora_relay::store::{AnswerReport, Store};
-use vexora_relay::worker::{self, Stage};
+use vexora_relay::worker::{self, Hands, Stage};
 
 const MERCHANT: &str = "1027749636";
 const START: Timestamp = Timestamp::from_millis(1_764_000_000_000);
@@ -141,7 +141,7 @@ impl Scene {
             .expect("records");
     }
 
-    fn deliverer(&self) -> Deliverer {
+    fn deliverer(&self) -> Arc<Deliverer> {
         let client = Client::new(&ClientSettings::default(), &PublicRoots::load()).expect("makes");
         let key = Secret::new(&WebhookKey::symmetric_text(&[7; 32]));
         let target = Target {
@@ -160,7 +160,7 @@ impl Scene {
             },
             sender: Sender::new(client, target),
         };
-        Deliverer::new(DelivererParts {
+        Arc::new(Deliverer::new(DelivererParts {
             endpoint: "ledger".parse().expect("valid"),
             concurrency: 4,
             pace: None,
@@ -170,7 +170,7 @@ impl Scene {
             routing: Arc::new(ArcSwap::new(routing())),
             settings: Arc::new(ArcSwap::from_pointee(settings)),
             metrics: Arc::new(Metrics::new(START)),
-        })
+        }))
     }
 
     /// Makes every attempt that is due; how many that was.
@@ -321,13 +321,15 @@ async fn the_next_comes_along_with_a_record_until_the_worker_is_to_end() {
     let claim = deliverer.claim(1).await.expect("claims").remove(0);
     let permit = deliverer.permits().acquire_owned().await.expect("open");
     let end = CancellationToken::new();
-    let next = deliverer.perform(claim, permit, &end).await;
+    let hands = Hands::new(end.clone(), TaskTracker::new());
+    let next = Arc::clone(&deliverer).perform(claim, permit, &hands).await;
     let (second, permit) = next.expect("two more are due");
     assert!(scene.next_heard().is_some());
     assert_eq!(deliverer.permits().available_permits(), 3, "it is kept");
 
     end.cancel();
-    assert!(deliverer.perform(second, permit, &end).await.is_none());
+    let last = Arc::clone(&deliverer).perform(second, permit, &hands);
+    assert!(last.await.is_none());
     assert!(scene.next_heard().is_some(), "what was claimed is sent");
     assert_eq!(deliverer.permits().available_permits(), 4);
     assert_eq!(scene.next_heard(), None);

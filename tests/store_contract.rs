@@ -36,6 +36,7 @@ use self::holding::{
     nothing_goes_out_before_the_time_an_endpoint_asked_for,
 };
 use self::onward::{
+    as_many_come_along_as_are_asked_for_and_can_be_given_back,
     of_a_user_the_next_result_comes_along, what_was_heard_brings_the_next_along_and_no_more,
     what_was_not_heard_or_is_held_brings_nothing_along,
 };
@@ -62,7 +63,7 @@ use vexora_relay::domain::{
 use vexora_relay::store::embedded::{EmbeddedSettings, SledStore};
 use vexora_relay::store::{
     AnswerRecorded, AnswerReport, AttemptRecorded, AttemptReport, Bygone, DeliveryClaim, Lane,
-    Refused, Store, StoreError, Story, VerifyClaim,
+    Onward, Refused, Store, StoreError, Story, VerifyClaim,
 };
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -203,7 +204,7 @@ impl Bench {
         claim: &DeliveryClaim,
         outcome: Outcome,
         now: Timestamp,
-        onward: Option<Duration>,
+        onward: Option<Onward>,
     ) -> Option<AttemptRecorded> {
         let report = AttemptReport {
             began: now,
@@ -1330,6 +1331,7 @@ macro_rules! store {
                 a_resumed_endpoint_gets_one_delivery_at_a_time_until_it_has_heard,
                 an_endpoint_that_is_down_is_rung_for_what_it_can_be_probed_with,
                 what_was_heard_brings_the_next_along_and_no_more,
+                as_many_come_along_as_are_asked_for_and_can_be_given_back,
                 what_was_not_heard_or_is_held_brings_nothing_along,
                 of_a_user_the_next_result_comes_along,
                 what_comes_in_is_claimed_for_a_free_hand,

@@ -339,12 +339,14 @@ impl Delivery {
         }
     }
 
-    /// An attempt was claimed but never sent (the process is stopping): due again at once, nothing counted.
+    /// An attempt was claimed but never sent: due again at once, before what came after it; nothing counted.
     #[must_use]
     pub fn released(self, now: Timestamp) -> Self {
         Self {
             attempts: self.attempts.saturating_sub(1),
-            state: DeliveryState::Waiting { due: now },
+            state: DeliveryState::Waiting {
+                due: self.created.min(now),
+            },
             ..self
         }
     }
@@ -484,10 +486,14 @@ mod tests {
 
     #[test]
     fn an_attempt_that_was_never_sent_costs_nothing() {
-        let released = fresh()
-            .begun(at(0), Duration::from_secs(30))
-            .released(at(1));
-        assert_eq!((released.attempts, released.due()), (0, Some(at(1))));
+        let begun = fresh().begun(at(3), Duration::from_secs(30));
+        let released = begun.released(at(4));
+        let since_it_was_made = Some(at(0));
+        assert_eq!(
+            (released.attempts, released.due()),
+            (0, since_it_was_made),
+            "before what came after it"
+        );
     }
 
     #[test]

@@ -48,10 +48,10 @@ impl Stage for Limited {
     }
 
     async fn perform(
-        &self,
+        self: Arc<Self>,
         (): (),
         _permit: OwnedSemaphorePermit,
-        _end: &CancellationToken,
+        _hands: &Hands,
     ) -> Option<((), OwnedSemaphorePermit)> {
         None
     }
@@ -154,10 +154,10 @@ impl Stage for Ready {
 
     /// As many pieces follow as the number says.
     async fn perform(
-        &self,
+        self: Arc<Self>,
         left: usize,
         permit: OwnedSemaphorePermit,
-        _end: &CancellationToken,
+        _hands: &Hands,
     ) -> Option<(usize, OwnedSemaphorePermit)> {
         self.did.fetch_add(1, Ordering::Relaxed);
         left.checked_sub(1).map(|left| (left, permit))

@@ -12,6 +12,7 @@
 )]
 
 mod admin;
+mod ahead;
 mod breaker;
 mod bulk;
 mod crash;

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use vexora_relay::clock::Clock;
 use vexora_relay::domain::{Timestamp, VerifyLane};
 use vexora_relay::store::{Lane, StoreError};
-use vexora_relay::worker::{self, Stage};
+use vexora_relay::worker::{self, Hands, Stage};
 
 use crate::kit::{MERCHANT, Relay, Reply, Setup, Sink, hours, secs};
 
@@ -47,10 +47,10 @@ impl Stage for Hanging {
     }
 
     async fn perform(
-        &self,
+        self: Arc<Self>,
         (): (),
         _permit: OwnedSemaphorePermit,
-        _end: &CancellationToken,
+        _hands: &Hands,
     ) -> Option<((), OwnedSemaphorePermit)> {
         None
     }

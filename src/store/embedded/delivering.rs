@@ -16,7 +16,7 @@ use super::verifying::DAMAGED_AGAIN;
 use crate::domain::{
     Attempt, Delivery, DeliveryState, EndpointName, Event, EventId, Health, Outcome, Timestamp,
 };
-use crate::store::{DeliveryClaim, StoreError};
+use crate::store::{DeliveryClaim, Onward, StoreError};
 
 /// How an endpoint is.
 pub(super) fn health(engine: &Engine, endpoint: &EndpointName) -> Result<Health, StoreError> {
@@ -159,18 +159,18 @@ pub(super) fn claim(
     Ok(claims)
 }
 
-/// The next that is due, for whoever has room for one; without a look where it is known that there is none.
+/// What is due next, for whoever has room for it; without a look where it is known that there is nothing.
 pub(super) fn claim_next(
     txn: &mut Txn<'_>,
     endpoint: &EndpointName,
     now: Timestamp,
-    lease: Duration,
-) -> Result<Option<DeliveryClaim>, StoreError> {
+    onward: Onward,
+) -> Result<Vec<DeliveryClaim>, StoreError> {
     let mut queues = queues(endpoint).into_iter();
     if queues.all(|queue| txn.knows_nothing_due(Tree::DeliveryDue, &queue, now)) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    Ok(claim(txn, endpoint, now, lease, 1)?.pop())
+    claim(txn, endpoint, now, onward.lease, onward.limit)
 }
 
 /// What is leased, and what waits.

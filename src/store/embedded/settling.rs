@@ -99,8 +99,8 @@ pub(super) fn record(
     tell(txn, claim, report, &after, change)?;
     let is_as_before = matches!(change, HealthChange::None) && report.outcome.failure.is_none();
     let next = match report.onward.filter(|_| is_as_before) {
-        Some(lease) => delivering::claim_next(txn, &after.endpoint, report.now, lease)?,
-        None => None,
+        Some(onward) => delivering::claim_next(txn, &after.endpoint, report.now, onward)?,
+        None => Vec::new(),
     };
     Ok(Some(AttemptRecorded {
         delivery: after,

@@ -1,0 +1,202 @@
+//! Deliveries that are claimed before a hand is free for them: they go out as if they had not been, or are given back.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use vexora_relay::domain::{DeliveryState, EndpointName};
+
+use crate::kit::{Relay, Reply, Setup, Sink, secs};
+
+const USERS: usize = 20;
+
+/// An attempt that takes longer than any for which something is claimed ahead.
+const SLOW: std::time::Duration = std::time::Duration::from_millis(50);
+
+fn id(number: usize) -> String {
+    format!("u{number}")
+}
+
+/// A relay whose only endpoint has a delivery for each of the users waiting, behind as many as may be out at a time, until
+/// they are given leave.
+async fn behind(sink: &Sink, hands: usize) -> (Relay, Arc<Semaphore>) {
+    let leave = Arc::new(Semaphore::new(0));
+    (0..hands).for_each(|_| sink.answers_next(Reply::Held(Arc::clone(&leave), vec![])));
+    let lines = format!("concurrency = {hands}\ntimeout = \"5m\"");
+    let relay = Setup::new()
+        .vexora("rate_limit = \"off\"")
+        .endpoint("ledger", &sink.url(), &lines)
+        .with_workers_running()
+        .start()
+        .await;
+    for number in 0..USERS {
+        relay.says(&id(number), "2", None);
+        relay.post_callback(&id(number), "2").await;
+    }
+    sink.has_received(hands).await;
+    let are_made = async || relay.pending("ledger").await == USERS as u64;
+    relay.is("everybody has a delivery", are_made).await;
+    (relay, leave)
+}
+
+fn is_told(state: &DeliveryState) -> bool {
+    matches!(state, DeliveryState::Delivered { .. })
+}
+
+fn told(states: &[DeliveryState]) -> usize {
+    states.iter().filter(|state| is_told(state)).count()
+}
+
+fn ledger() -> EndpointName {
+    "ledger".parse().unwrap()
+}
+
+/// Those that are not on their way nor waiting for their record: with how often they were attempted and how often they came.
+async fn at_rest(relay: &Relay, sink: &Sink) -> Option<Vec<(DeliveryState, u32, usize)>> {
+    let came: Vec<String> = sink.requests().iter().map(|one| one.user()).collect();
+    let mut found = Vec::new();
+    for number in 0..USERS {
+        let (delivery, attempts) = relay.delivery(&id(number), "ledger").await;
+        if matches!(delivery.state, DeliveryState::Delivering { .. }) {
+            return None;
+        }
+        let times = came.iter().filter(|user| **user == id(number)).count();
+        assert_eq!(
+            attempts.len(),
+            times,
+            "{} was attempted otherwise",
+            id(number)
+        );
+        found.push((delivery.state, delivery.attempts, times));
+    }
+    Some(found)
+}
+
+/// Nothing is on its way, and each was counted as often as it came.
+async fn counts_agree(relay: &Relay, sink: &Sink) -> Vec<DeliveryState> {
+    relay
+        .is("what is not sent is given back", async || {
+            at_rest(relay, sink).await.is_some()
+        })
+        .await;
+    let found = at_rest(relay, sink).await.expect("still so");
+    let agree = found.into_iter().map(|(state, attempts, times)| {
+        assert_eq!(attempts as usize, times, "{state:?}");
+        state
+    });
+    agree.collect()
+}
+
+async fn all_are_told_once(relay: &Relay, sink: &Sink) {
+    let is_done = async || relay.pending("ledger").await == 0;
+    relay.is("all are told", is_done).await;
+    let states = counts_agree(relay, sink).await;
+    assert!(states.iter().all(is_told), "{states:?}");
+    assert_eq!(sink.count(), USERS);
+}
+
+#[tokio::test]
+async fn a_backlog_goes_out_once_each_and_no_more_at_a_time_than_is_allowed() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 1).await;
+    sink.forget_most_open();
+    leave.add_permits(1);
+    all_are_told_once(&relay, &sink).await;
+    assert_eq!(sink.most_open(), 1);
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_does_not_go_out_to_one_that_was_paused() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 1).await;
+    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
+    let second = Arc::new(Semaphore::new(0));
+    sink.answers_next(Reply::Held(Arc::clone(&second), vec![]));
+    leave.add_permits(1);
+    sink.has_received(6).await;
+    let paused = relay.store().pause(&ledger(), relay.now()).await;
+    assert!(paused.unwrap().holds());
+    second.add_permits(1);
+    let states = counts_agree(&relay, &sink).await;
+    assert_eq!(sink.count(), 6, "the sixth was out");
+    assert_eq!(told(&states), 6);
+    relay.store().resume(&ledger(), relay.now()).await.unwrap();
+    all_are_told_once(&relay, &sink).await;
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_uses_up_no_attempt_at_one_that_goes_down() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 2).await;
+    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
+    sink.answers(Reply::status(500));
+    leave.add_permits(2);
+    let is_down = async || relay.store().health(&ledger()).await.unwrap().holds();
+    relay.is("it is down", is_down).await;
+    let states = counts_agree(&relay, &sink).await;
+    // Five failures in a row, and the one other that may be out with the fifth.
+    assert_eq!(told(&states), 6);
+    assert!((11..=12).contains(&sink.count()), "{}", sink.count());
+    sink.answers(Reply::status(204));
+    relay.advance(secs(10));
+    let is_done = async || relay.pending("ledger").await == 0;
+    relay.is("all are told in the end", is_done).await;
+    counts_agree(&relay, &sink).await;
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_is_given_back_at_the_end() {
+    let sink = Sink::start().await;
+    let (mut relay, leave) = behind(&sink, 1).await;
+    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
+    let second = Arc::new(Semaphore::new(0));
+    sink.answers_next(Reply::Held(Arc::clone(&second), vec![]));
+    leave.add_permits(1);
+    sink.has_received(6).await;
+    let meanwhile = async {
+        // By then whoever has work has been told to end.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sink.count(), 6);
+        second.add_permits(1);
+    };
+    futures_util::future::join(relay.restart(), meanwhile).await;
+    // As an attempt that nobody saw the end of it would be in the story of whom it was claimed for.
+    all_are_told_once(&relay, &sink).await;
+}
+
+#[tokio::test]
+async fn what_was_heard_is_recorded_though_others_hang() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 3).await;
+    for hangs in [false, false, true, false, true] {
+        let answer = Reply::status(204);
+        sink.answers_next(if hangs { Reply::Stalls(vec![]) } else { answer });
+    }
+    leave.add_permits(3);
+    let only_two = async || relay.pending("ledger").await == 2;
+    relay.is("all others are told", only_two).await;
+    assert_eq!(sink.count(), USERS);
+}
+
+#[tokio::test]
+async fn nothing_is_claimed_ahead_for_one_that_is_slow() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 1).await;
+    sink.answers(Reply::Held(Arc::clone(&leave), vec![]));
+    for number in 1..5 {
+        sink.has_received(number).await;
+        // It takes its time.
+        let never = std::future::pending::<()>();
+        assert!(tokio::time::timeout(SLOW, never).await.is_err());
+        let claimed = async || {
+            let mut claimed = 0;
+            for number in 0..USERS {
+                claimed += relay.delivery(&id(number), "ledger").await.0.attempts;
+            }
+            claimed
+        };
+        assert_eq!(claimed().await as usize, number);
+        leave.add_permits(1);
+    }
+}
