@@ -7,6 +7,7 @@ mod ahead;
 mod attempt;
 mod jobs;
 mod payload;
+mod recording;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,16 +21,11 @@ pub use attempt::{Sender, Target, WireFormat, retry_after};
 pub use jobs::Jobs;
 pub use payload::{standard_payload, vexora_payload};
 
-use self::ahead::{Ahead, Sent};
+use self::ahead::Ahead;
 use crate::clock::{Clock, Entropy};
-use crate::domain::{
-    Delivery, DeliveryPolicy, DeliveryState, Ease, EndpointName, HealthChange, Outcome, Pace,
-    Routing, Timestamp,
-};
+use crate::domain::{DeliveryPolicy, Ease, EndpointName, Pace, Routing, Timestamp};
 use crate::metrics::{DeliverMetrics, Metrics};
-use crate::store::{
-    AttemptRecorded, AttemptReport, DeliveryClaim, Hand, Lane, Onward, Store, StoreError,
-};
+use crate::store::{DeliveryClaim, Hand, Lane, Store, StoreError};
 use crate::worker::{Hands, Rates, Stage};
 
 /// How long after an attempt's own timeout its outcome may still be recorded before somebody else may try.
@@ -114,116 +110,10 @@ impl Deliverer {
         self.parts.settings.store(Arc::new(settings));
     }
 
-    async fn record(
-        &self,
-        claim: &DeliveryClaim,
-        sent: Sent,
-        onward: Option<Onward>,
-    ) -> Vec<DeliveryClaim> {
-        let Sent {
-            outcome,
-            began,
-            took,
-        } = sent;
-        let now = self.parts.clock.now().max(began);
-        let metrics = &self.parts.metrics;
-        metrics.attempted(&self.metrics, outcome.failure, took);
-        let report = AttemptReport {
-            began,
-            took,
-            outcome: outcome.clone(),
-            now,
-            draw: self.parts.entropy.draw(),
-            fresh: self.parts.entropy.event_id(now),
-            fresh_too: self.parts.entropy.event_id(now),
-            policy: self.parts.settings.load().policy.clone(),
-            routing: self.parts.routing.load_full(),
-            onward,
-        };
-        match self.parts.store.record_attempt(claim, report).await {
-            Ok(Some(recorded)) => {
-                log(&claim.delivery, &outcome, &recorded, took);
-                self.count(claim, &recorded.delivery.state, now);
-                self.take_in(&recorded, &outcome, now);
-                return recorded.next;
-            }
-            Ok(None) => tracing::warn!(
-                event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
-                attempt = claim.delivery.attempts,
-                "an attempt ended after its lease and was not recorded; it was or will be made again"
-            ),
-            Err(error) => {
-                tracing::error!(
-                    event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
-                    error = &error as &dyn std::error::Error,
-                    "an attempt could not be recorded; it is made again when its lease ends"
-                );
-                // The loop may not know of this lease.
-                self.bell.notify_one();
-            }
-        }
-        Vec::new()
-    }
-
     /// Whether one that was heard may be followed by the next in its place, and one that comes in be begun at once: where
     /// a rate or a ramp counts those that go out, the loop claims.
     fn goes_freely(&self) -> bool {
         self.rates.are_off() && !self.ease().is_ramping()
-    }
-}
-
-impl Deliverer {
-    fn count(&self, claim: &DeliveryClaim, state: &DeliveryState, now: Timestamp) {
-        match state {
-            DeliveryState::Delivered { .. } => {
-                let fresh = !claim.delivery.replay;
-                let after = fresh.then(|| now.since(claim.event.at));
-                self.parts.metrics.delivered(&self.metrics, after);
-            }
-            DeliveryState::Abandoned { .. } => self.metrics.abandoned(),
-            DeliveryState::Waiting { .. } | DeliveryState::Delivering { .. } => {}
-        }
-    }
-
-    /// What an attempt says of the endpoint.
-    fn take_in(&self, recorded: &AttemptRecorded, outcome: &Outcome, now: Timestamp) {
-        let endpoint = &self.parts.endpoint;
-        match recorded.change {
-            HealthChange::None => {}
-            HealthChange::Down { .. } if recorded.paused.is_some() => tracing::error!(
-                %endpoint,
-                "endpoint {endpoint} answered 410 Gone and is paused; its deliveries are held until it is resumed"
-            ),
-            HealthChange::Down { .. } => tracing::error!(
-                %endpoint,
-                "endpoint {endpoint} is down: its deliveries are held, one probe at a time goes out"
-            ),
-            HealthChange::Up { since } => {
-                self.up_since.store(now.as_millis(), Ordering::Relaxed);
-                tracing::info!(%endpoint, %since, "endpoint {endpoint} is up again: what was held goes out");
-            }
-            HealthChange::Resumed => {
-                self.up_since.store(now.as_millis(), Ordering::Relaxed);
-                tracing::info!(%endpoint, "endpoint {endpoint} hears again after it was resumed: what was held goes out");
-            }
-        }
-        let mut ease = self.ease();
-        let before = *ease;
-        let eased = if outcome.status.is_some_and(Ease::is_overload) {
-            ease.overloaded()
-        } else {
-            *ease
-        };
-        *ease = match (recorded.change, outcome.failure) {
-            (HealthChange::None, None) => ease.heard(self.parts.concurrency),
-            (HealthChange::None, Some(_)) => eased,
-            // When it is down too: what is still out may be heard, and let out whatever is held.
-            _ => ease.recovered(),
-        };
-        if *ease != before || recorded.change != HealthChange::None {
-            // What is held, or was kept back, rings for nobody by itself.
-            self.bell.notify_one();
-        }
     }
 
     /// An attempt ended, and none goes on in its place.
@@ -259,34 +149,6 @@ impl Deliverer {
 
     fn ease(&self) -> MutexGuard<'_, Ease> {
         self.ease.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn log(delivery: &Delivery, outcome: &Outcome, recorded: &AttemptRecorded, took: Duration) {
-    let after = &recorded.delivery;
-    let (event, endpoint, attempt) = (delivery.event, &delivery.endpoint, delivery.attempts);
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let status = outcome.status;
-    let class = outcome.failure.map(crate::domain::FailureClass::as_str);
-    match after.state {
-        DeliveryState::Delivered { .. } => tracing::info!(
-            %event, %endpoint, attempt, status, took_ms, outcome = "delivered",
-            "delivered to {endpoint}"
-        ),
-        DeliveryState::Abandoned { reason, .. } => tracing::error!(
-            %event, %endpoint, attempt, status, took_ms, outcome = class, reason = reason.as_str(),
-            "delivery to {endpoint} abandoned after {attempt} attempts; it is kept and can be retried"
-        ),
-        DeliveryState::Waiting { .. } if recorded.held => tracing::warn!(
-            %event, %endpoint, attempt, status, took_ms, outcome = class, detail = outcome.detail,
-            "delivery to {endpoint} failed and is held until the endpoint is up"
-        ),
-        DeliveryState::Waiting { due } | DeliveryState::Delivering { until: due } => {
-            tracing::warn!(
-                %event, %endpoint, attempt, status, took_ms, outcome = class, next_due = %due,
-                detail = outcome.detail, "delivery to {endpoint} failed, next attempt at {due}"
-            )
-        }
     }
 }
 

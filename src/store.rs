@@ -437,7 +437,20 @@ pub trait Store: Lists + Send + Sync + 'static {
         &self,
         claim: &DeliveryClaim,
         report: AttemptReport,
-    ) -> Result<Option<AttemptRecorded>, StoreError>;
+    ) -> Result<Option<AttemptRecorded>, StoreError> {
+        let mut recorded = self.record_attempts(vec![(claim, report)]).await?;
+        recorded.pop().unwrap_or(Ok(None))
+    }
+
+    /// Records attempts in this order, each like [`Store::record_attempt`]: one that cannot be recorded keeps back none of the
+    /// others. As many are returned.
+    ///
+    /// # Errors
+    /// The store failed, for all of them or for one.
+    async fn record_attempts(
+        &self,
+        attempts: Vec<(&DeliveryClaim, AttemptReport)>,
+    ) -> Result<Vec<Result<Option<AttemptRecorded>, StoreError>>, StoreError>;
 
     /// How an endpoint is.
     ///

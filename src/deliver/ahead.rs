@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::join_all;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::Deliverer;
@@ -34,6 +34,10 @@ const TOGETHER: Duration = Duration::from_millis(1);
 /// For an endpoint that takes longer to answer nothing is claimed ahead: it is not the store that it waits for. What comes in
 /// fresh waits behind what is in hand: for eight such answers at most.
 const FAST: Duration = Duration::from_millis(20);
+
+/// Where an answer takes longer, what is in hand is given back. Between this and [`FAST`] it goes out, so that an endpoint that takes
+/// about so long is not claimed for in vain again and again.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// What is claimed and waits for a hand, and what was heard and is not recorded yet.
 #[derive(Debug, Default)]
@@ -66,6 +70,11 @@ impl Ahead {
 
     fn is_empty(&self) -> bool {
         self.state().claims.is_empty()
+    }
+
+    /// Nothing is here, nor on its way.
+    fn has_none_coming(&self) -> bool {
+        self.state().stock() == 0
     }
 
     /// Until when the next is ours; `None`: there is none.
@@ -143,8 +152,8 @@ impl Deliverer {
             if !is_heard || hands.are_ending() || !self.goes_freely() {
                 break;
             }
-            let Some(next) = self.in_hand(sent.took <= FAST).await else {
-                let next = self.record_and_claim(&claim, sent, hands).await;
+            let Some(next) = self.in_hand(sent.took <= SLOW).await else {
+                let next = self.record_and_claim(claim, sent, hands).await;
                 if let Some(next) = next {
                     return Some((next, permit));
                 }
@@ -160,16 +169,17 @@ impl Deliverer {
             claim = next;
             sent = self.attempt(&claim).await;
         }
-        // What was heard before it comes before it: failures are counted in a row.
-        let heard = self.ahead.take_heard();
-        let record = self.record_in_turn(heard, &claim, sent, 0);
-        if self.ahead.is_empty() {
+        // What was heard and waits comes before it: failures are counted in a row.
+        let mut ended = self.ahead.take_heard();
+        ended.push((claim, sent));
+        let record = self.record(ended, None);
+        if self.ahead.has_none_coming() {
             // Before it is recorded: what that rings for finds this place free, and is claimed behind the record.
             self.has_ended();
             drop(permit);
             record.await;
         } else {
-            // What is in hand is claimed already: it waits for how this went.
+            // What is in hand, or will be, is claimed already: it waits for how this went.
             record.await;
             self.has_ended();
             drop(permit);
@@ -214,13 +224,13 @@ impl Deliverer {
     /// Records an attempt that was heard, and claims the next. What comes along beyond that is in hand.
     async fn record_and_claim(
         &self,
-        claim: &DeliveryClaim,
+        claim: DeliveryClaim,
         sent: Sent,
         hands: &Hands,
     ) -> Option<DeliveryClaim> {
         let asked = self.ahead.ask(1, self.most_ahead(sent.took));
         let onward = self.onward(asked.number);
-        let mut claims = self.record(claim, sent, onward).await.into_iter();
+        let mut claims = self.record(vec![(claim, sent)], onward).await.into_iter();
         let next = claims.next();
         self.keep(claims, hands).await;
         // Only now: what is in hand is no longer to come.
@@ -235,36 +245,20 @@ impl Deliverer {
     )]
     async fn record_heard(&self, hands: &Hands) {
         let _or_time_is_up = tokio::time::timeout(TOGETHER, self.ahead.enough.notified()).await;
-        let mut heard = self.ahead.take_heard();
-        let Some((claim, sent)) = heard.pop() else {
+        let heard = self.ahead.take_heard();
+        let Some((_, last)) = heard.last() else {
             return;
         };
         let is_over = hands.are_ending() || !self.goes_freely();
         let most = if is_over {
             0
         } else {
-            self.most_ahead(sent.took)
+            self.most_ahead(last.took)
         };
         let asked = self.ahead.ask(0, most);
-        let claims = self.record_in_turn(heard, &claim, sent, asked.number);
+        let claims = self.record(heard, self.onward(asked.number));
         self.keep(claims.await.into_iter(), hands).await;
         drop(asked);
-    }
-
-    /// Records what was heard, and behind that another attempt, along with which so many are claimed.
-    async fn record_in_turn(
-        &self,
-        heard: Vec<(DeliveryClaim, Sent)>,
-        claim: &DeliveryClaim,
-        sent: Sent,
-        number: usize,
-    ) -> Vec<DeliveryClaim> {
-        let before = heard.into_iter().map(|(claim, sent)| async move {
-            self.record(&claim, sent, None).await;
-        });
-        let last = self.record(claim, sent, self.onward(number));
-        // They are asked in this order, and the store does what it is asked in the order in which it is asked.
-        join(join_all(before), last).await.1
     }
 
     /// Takes in hand what is claimed.
@@ -289,13 +283,13 @@ impl Deliverer {
         }
     }
 
-    /// The next that is in hand, if the endpoint is as fast and well as it was when that was claimed; otherwise all of it is
-    /// given back.
-    pub(super) async fn in_hand(&self, is_fast: bool) -> Option<DeliveryClaim> {
+    /// The next that is in hand, if the endpoint is as well as it was when that was claimed, and not slow; otherwise all of it
+    /// is given back.
+    pub(super) async fn in_hand(&self, is_not_slow: bool) -> Option<DeliveryClaim> {
         let until = self.ahead.first_lease()?;
         // Others have waited longer for it than was thought.
         let is_long_enough = self.parts.clock.now().plus(self.lease()) <= until;
-        if is_fast && is_long_enough && self.goes_freely() && self.is_well().await {
+        if is_not_slow && is_long_enough && self.goes_freely() && self.is_well().await {
             return self.ahead.take();
         }
         self.give_back().await;
@@ -310,18 +304,18 @@ impl Deliverer {
     /// Gives back what is in hand, as if it had not been claimed.
     pub(super) async fn give_back(&self) {
         let now = self.parts.clock.now();
-        let back = self.ahead.take_all().into_iter().map(|claim| async move {
-            let released = self.parts.store.release_delivery(&claim, now).await;
-            if let Err(error) = released {
-                tracing::error!(
-                    event = %claim.delivery.event, endpoint = %claim.delivery.endpoint,
-                    error = &error as &dyn std::error::Error,
-                    "a delivery that was not sent could not be given back; it is made when its lease ends"
-                );
-                // The loop may not know of this lease.
-                self.bell.notify_one();
-            }
-        });
-        join_all(back).await;
+        let back = self.ahead.take_all();
+        let release = |claim| self.parts.store.release_delivery(claim, now);
+        let released = join_all(back.iter().map(release)).await;
+        let mut failed = released.iter().filter_map(|one| one.as_ref().err());
+        if let Some(error) = failed.next() {
+            tracing::error!(
+                endpoint = %self.parts.endpoint, number = 1 + failed.count(),
+                error = error as &dyn std::error::Error,
+                "deliveries that were not sent could not be given back; they are made when their leases end"
+            );
+            // The loop may not know of these leases.
+            self.bell.notify_one();
+        }
     }
 }

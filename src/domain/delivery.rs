@@ -339,14 +339,19 @@ impl Delivery {
         }
     }
 
-    /// An attempt was claimed but never sent: due again at once, before what came after it; nothing counted.
+    /// An attempt was claimed but never sent: due again at once, and before what came after it if it is the first; nothing
+    /// counted.
     #[must_use]
     pub fn released(self, now: Timestamp) -> Self {
+        // A retry was due later than that, and when is not known any more.
+        let due = if self.spent == 0 {
+            self.since.min(now)
+        } else {
+            now
+        };
         Self {
             attempts: self.attempts.saturating_sub(1),
-            state: DeliveryState::Waiting {
-                due: self.created.min(now),
-            },
+            state: DeliveryState::Waiting { due },
             ..self
         }
     }
@@ -494,6 +499,11 @@ mod tests {
             (0, since_it_was_made),
             "before what came after it"
         );
+        let begun = Delivery {
+            spent: 1,
+            ..fresh().begun(at(3), Duration::from_secs(30))
+        };
+        assert_eq!(begun.released(at(4)).due(), Some(at(4)), "a retry");
     }
 
     #[test]

@@ -306,15 +306,15 @@ impl Store for SledStore {
             .await
     }
 
-    async fn record_attempt(
+    async fn record_attempts(
         &self,
-        claim: &DeliveryClaim,
-        report: AttemptReport,
-    ) -> Result<Option<AttemptRecorded>, StoreError> {
-        let claim = Claimed::of(claim);
-        self.committer
-            .submit_loose(move |txn| settling::record(txn, &claim, &report))
-            .await
+        attempts: Vec<(&DeliveryClaim, AttemptReport)>,
+    ) -> Result<Vec<Result<Option<AttemptRecorded>, StoreError>>, StoreError> {
+        let records = attempts.into_iter().map(|(claim, report)| {
+            let claim = Claimed::of(claim);
+            move |txn: &mut txn::Txn<'_>| settling::record(txn, &claim, &report)
+        });
+        self.committer.submit_loose_all(records.collect()).await
     }
 
     async fn release_delivery(

@@ -146,12 +146,11 @@ impl Store for RecordingStore {
         Ok(Vec::new())
     }
 
-    async fn record_attempt(
+    async fn record_attempts(
         &self,
-        _: &DeliveryClaim,
-        _: AttemptReport,
-    ) -> Result<Option<AttemptRecorded>, StoreError> {
-        Ok(None)
+        attempts: Vec<(&DeliveryClaim, AttemptReport)>,
+    ) -> Result<Vec<Result<Option<AttemptRecorded>, StoreError>>, StoreError> {
+        Ok(attempts.iter().map(|_| Ok(None)).collect())
     }
 
     async fn release_delivery(&self, _: &DeliveryClaim, _: Timestamp) -> Result<(), StoreError> {

@@ -101,12 +101,12 @@ pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Del
 
 /// Like [`enqueue`] for a delivery that was not there before.
 pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, mut delivery: Delivery) -> Result<(), StoreError> {
-    let is_first = comes_first(txn, &mut delivery)?;
+    let is_first = is_oldest(txn, &mut delivery)?;
     join(txn, &delivery, is_first)?;
     tallies::put_delivery(txn, None, delivery)
 }
 
-/// Whether a delivery that was not there before is to be the first of its line; if so it notes whether it is the last, too.
+/// Whether a delivery of an event that is being made is to be the first of its line; if so it notes whether it is the last, too.
 fn comes_first(txn: &mut Txn<'_>, delivery: &mut Delivery) -> Result<bool, StoreError> {
     // Nobody is before the first that is ever told of a user, and nobody waits behind it yet.
     if delivery.sequence <= 1 {

@@ -79,7 +79,7 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.wait(package(use_case, Kind::Synced)).await
+        self.wait(package(use_case, Kind::Synced)).await?
     }
 
     /// Like [`Committer::submit`] for what a power cut may take back: its effects survive a kill when this returns `Ok`,
@@ -89,10 +89,26 @@ impl Committer {
         &self,
         use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.wait(package(use_case, Kind::Loose)).await
+        self.wait(package(use_case, Kind::Loose)).await?
     }
 
-    async fn wait<R>(&self, packed: Packed<R>) -> Result<R, StoreError> {
+    /// Like [`Committer::submit_loose`] for several, one after the other in one group, each of which counts or fails by itself.
+    pub(super) async fn submit_loose_all<R: Send + 'static>(
+        &self,
+        use_cases: Vec<impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static>,
+    ) -> Result<Vec<Result<R, StoreError>>, StoreError> {
+        let run = move |txn: &mut Txn<'_>| -> Vec<_> {
+            let results = use_cases.into_iter().map(|use_case| txn.scoped(use_case));
+            results.collect()
+        };
+        let fail = |results: Vec<_>, error: &_| -> Vec<_> {
+            let failed = results.into_iter().map(|result| unwritten(result, error));
+            failed.collect()
+        };
+        self.wait(packed(run, fail, Kind::Loose)).await
+    }
+
+    async fn wait<A>(&self, packed: Packed<A>) -> Result<A, StoreError> {
         let place = Arc::clone(&self.for_others).acquire_owned().await;
         self.answered(place.ok(), packed).await
     }
@@ -105,17 +121,17 @@ impl Committer {
         let place = Arc::clone(&self.for_callbacks).try_acquire_owned();
         let place = place.map_err(|_none| StoreError::Overloaded)?;
         self.answered(Some(place), package(use_case, Kind::Callback))
-            .await
+            .await?
     }
 
-    async fn answered<R>(
+    async fn answered<A>(
         &self,
         place: Option<OwnedSemaphorePermit>,
-        (message, answer): Packed<R>,
-    ) -> Result<R, StoreError> {
+        (message, answer): Packed<A>,
+    ) -> Result<A, StoreError> {
         let sent = self.queue.send(Sent { message, place });
         sent.map_err(|_closed| StoreError::Stopping)?;
-        answer.await.unwrap_or(Err(StoreError::Stopping))
+        answer.await.map_err(|_ended| StoreError::Stopping)
     }
 
     /// Lets what waits be done, syncs, and ends the thread.
@@ -183,14 +199,29 @@ impl Wake for Unpark {
     }
 }
 
-/// A use case, and where its answer arrives.
-type Packed<R> = (Message, oneshot::Receiver<Result<R, StoreError>>);
+/// What is to be done, and where its answer arrives.
+type Packed<A> = (Message, oneshot::Receiver<A>);
 
 /// A use case and the way its answer comes back.
 fn package<R: Send + 'static>(
     use_case: impl FnOnce(&mut Txn<'_>) -> Result<R, StoreError> + Send + 'static,
     kind: Kind,
-) -> Packed<R> {
+) -> Packed<Result<R, StoreError>> {
+    packed(|txn| txn.scoped(use_case), unwritten, kind)
+}
+
+/// What is answered where the group could not be written.
+fn unwritten<R>(result: Result<R, StoreError>, error: &Arc<io::Error>) -> Result<R, StoreError> {
+    result.and_then(|_| Err(StoreError::Write(Arc::clone(error))))
+}
+
+/// What is to be done in a group, and the way its answer comes back: what that returned, or what `fail` makes of it where the
+/// group could not be written.
+fn packed<A: Send + 'static>(
+    run: impl FnOnce(&mut Txn<'_>) -> A + Send + 'static,
+    fail: impl FnOnce(A, &Arc<io::Error>) -> A + Send + 'static,
+    kind: Kind,
+) -> Packed<A> {
     let (reply, answer) = oneshot::channel();
     let job: Job = Box::new(move |txn| {
         // Whoever asked has been told 503 meanwhile: it must not count after that.
@@ -200,14 +231,14 @@ fn package<R: Send + 'static>(
         if kind != Kind::Loose {
             txn.require_sync();
         }
-        let result = txn.scoped(use_case);
+        let done = run(txn);
         let answer: Answer = Box::new(move |written| {
-            let result = match written {
-                Ok(()) => result,
-                Err(error) => result.and_then(|_| Err(StoreError::Write(Arc::clone(error)))),
+            let done = match written {
+                Ok(()) => done,
+                Err(error) => fail(done, error),
             };
             // Nobody waits any more: what is durable stays, and will be found again.
-            let _nobody = reply.send(result);
+            let _nobody = reply.send(done);
         });
         Some(answer)
     });
