@@ -335,3 +335,22 @@ async fn the_next_comes_along_with_a_record_until_the_worker_is_to_end() {
     assert_eq!(scene.next_heard(), None);
     assert_eq!(scene.deliver().await, 1, "the last was left to others");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_claimed_ahead_is_given_back_when_the_loop_ends() {
+    let mut scene = Scene::new(Order::Fine).await;
+    scene.result("hanako", 2).await;
+    scene.result("jiro", 3).await;
+    let deliverer = scene.deliverer();
+    let claim = deliverer.claim(1).await.expect("claims").remove(0);
+    let permit = deliverer.permits().acquire_owned().await.expect("open");
+    // All hands are busy, and the receiver is fast.
+    let _others = deliverer.permits().acquire_many_owned(3).await;
+    let hands = Hands::new(CancellationToken::new(), TaskTracker::new());
+    let next = Arc::clone(&deliverer).perform(claim, permit, &hands).await;
+    assert!(next.is_some() && scene.next_heard().is_some());
+    assert_eq!(scene.deliver().await, 0, "both that are left are claimed");
+    deliverer.ended().await;
+    assert_eq!(scene.deliver().await, 1);
+    assert!(scene.next_heard().is_some());
+}

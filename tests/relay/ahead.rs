@@ -25,6 +25,7 @@ async fn behind(sink: &Sink, hands: usize) -> (Relay, Arc<Semaphore>) {
     let relay = Setup::new()
         .vexora("rate_limit = \"off\"")
         .endpoint("ledger", &sink.url(), &lines)
+        .endpoint("idle", &sink.url(), "events = [\"relay.test\"]")
         .with_workers_running()
         .start()
         .await;
@@ -152,15 +153,18 @@ async fn what_is_claimed_ahead_is_given_back_at_the_end() {
     sink.answers_next(Reply::Held(Arc::clone(&second), vec![]));
     leave.add_permits(1);
     sink.has_received(6).await;
-    let meanwhile = async {
-        // By then whoever has work has been told to end.
-        for _ in 0..1000 {
+    let store = relay.store();
+    let meanwhile = async move {
+        // Whoever stands by does so until the workers are told to end.
+        let idle = "idle".parse().unwrap();
+        while store.signals().deliverer(&idle).is_some() {
             tokio::task::yield_now().await;
         }
         assert_eq!(sink.count(), 6);
         second.add_permits(1);
+        sink
     };
-    futures_util::future::join(relay.restart(), meanwhile).await;
+    let (_, sink) = futures_util::future::join(relay.restart(), meanwhile).await;
     // As an attempt that nobody saw the end of it would be in the story of whom it was claimed for.
     all_are_told_once(&relay, &sink).await;
 }
