@@ -19,7 +19,7 @@ use crate::worker::Hands;
 
 /// The most that make a batch. The turn of the store that they share costs as much as several of them
 /// (`docs/performance.md`).
-const BATCH: usize = 16;
+const BATCH: usize = 24;
 
 /// A batch is so many for each hand of the endpoint's.
 const OF_A_HAND: usize = 2;
