@@ -1,6 +1,7 @@
 //! Deliveries that are claimed before a hand is free for them: they go out as if they had not been, or are given back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use vexora_relay::domain::{DeliveryState, EndpointName};
@@ -10,7 +11,10 @@ use crate::kit::{Relay, Reply, Setup, Sink, secs};
 const USERS: usize = 20;
 
 /// An attempt that takes longer than any for which something is claimed ahead.
-const SLOW: std::time::Duration = std::time::Duration::from_millis(50);
+const SLOW: Duration = Duration::from_millis(50);
+
+/// One after which what is claimed ahead is given back.
+const VERY_SLOW: Duration = Duration::from_millis(250);
 
 fn id(number: usize) -> String {
     format!("u{number}")
@@ -95,6 +99,63 @@ async fn all_are_told_once(relay: &Relay, sink: &Sink) {
     assert_eq!(sink.count(), USERS);
 }
 
+/// Attempts that were ever begun.
+async fn claimed(relay: &Relay) -> u32 {
+    let mut claimed = 0;
+    for number in 0..USERS {
+        claimed += relay.delivery(&id(number), "ledger").await.0.attempts;
+    }
+    claimed
+}
+
+/// Whoever is asked takes at least so long.
+async fn takes(long: Duration) {
+    let never = std::future::pending::<()>();
+    assert!(tokio::time::timeout(long, never).await.is_err());
+}
+
+/// The next four are told at once, the fifth and the sixth each with a leave of its own. Returns once the fifth is out.
+async fn fast_and_then_held(sink: &Sink, leave: &Semaphore) -> [Arc<Semaphore>; 2] {
+    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
+    let held = [0, 0].map(|none| Arc::new(Semaphore::new(none)));
+    for one in &held {
+        sink.answers_next(Reply::Held(Arc::clone(one), vec![]));
+    }
+    leave.add_permits(1);
+    sink.has_received(6).await;
+    held
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_is_given_back_by_one_that_becomes_slow() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 1).await;
+    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    takes(VERY_SLOW).await;
+    sixth.add_permits(1);
+    sink.has_received(7).await;
+    assert_eq!(claimed(&relay).await, 7);
+    seventh.add_permits(1);
+    all_are_told_once(&relay, &sink).await;
+}
+
+#[tokio::test]
+async fn what_is_claimed_ahead_goes_out_with_a_lease_that_is_long_enough() {
+    let sink = Sink::start().await;
+    let (relay, leave) = behind(&sink, 1).await;
+    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    // More than one timeout, and not yet two.
+    relay.advance(secs(400));
+    sixth.add_permits(1);
+    sink.has_received(7).await;
+    let last = sink.requests().pop().unwrap();
+    let (delivery, _) = relay.delivery(&last.user(), "ledger").await;
+    let long_enough = relay.now().plus(secs(5 * 60 + 20));
+    assert!(delivery.due().unwrap() >= long_enough, "{delivery:?}");
+    seventh.add_permits(1);
+    all_are_told_once(&relay, &sink).await;
+}
+
 #[tokio::test]
 async fn a_backlog_goes_out_once_each_and_no_more_at_a_time_than_is_allowed() {
     let sink = Sink::start().await;
@@ -109,14 +170,11 @@ async fn a_backlog_goes_out_once_each_and_no_more_at_a_time_than_is_allowed() {
 async fn what_is_claimed_ahead_does_not_go_out_to_one_that_was_paused() {
     let sink = Sink::start().await;
     let (relay, leave) = behind(&sink, 1).await;
-    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
-    let second = Arc::new(Semaphore::new(0));
-    sink.answers_next(Reply::Held(Arc::clone(&second), vec![]));
-    leave.add_permits(1);
-    sink.has_received(6).await;
+    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    seventh.add_permits(1);
     let paused = relay.store().pause(&ledger(), relay.now()).await;
     assert!(paused.unwrap().holds());
-    second.add_permits(1);
+    sixth.add_permits(1);
     let states = counts_agree(&relay, &sink).await;
     assert_eq!(sink.count(), 6, "the sixth was out");
     assert_eq!(told(&states), 6);
@@ -148,11 +206,8 @@ async fn what_is_claimed_ahead_uses_up_no_attempt_at_one_that_goes_down() {
 async fn what_is_claimed_ahead_is_given_back_at_the_end() {
     let sink = Sink::start().await;
     let (mut relay, leave) = behind(&sink, 1).await;
-    (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
-    let second = Arc::new(Semaphore::new(0));
-    sink.answers_next(Reply::Held(Arc::clone(&second), vec![]));
-    leave.add_permits(1);
-    sink.has_received(6).await;
+    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    seventh.add_permits(1);
     let store = relay.store();
     let meanwhile = async move {
         // Whoever stands by does so until the workers are told to end.
@@ -161,7 +216,7 @@ async fn what_is_claimed_ahead_is_given_back_at_the_end() {
             tokio::task::yield_now().await;
         }
         assert_eq!(sink.count(), 6);
-        second.add_permits(1);
+        sixth.add_permits(1);
         sink
     };
     let (_, sink) = futures_util::future::join(relay.restart(), meanwhile).await;
@@ -190,17 +245,8 @@ async fn nothing_is_claimed_ahead_for_one_that_is_slow() {
     sink.answers(Reply::Held(Arc::clone(&leave), vec![]));
     for number in 1..5 {
         sink.has_received(number).await;
-        // It takes its time.
-        let never = std::future::pending::<()>();
-        assert!(tokio::time::timeout(SLOW, never).await.is_err());
-        let claimed = async || {
-            let mut claimed = 0;
-            for number in 0..USERS {
-                claimed += relay.delivery(&id(number), "ledger").await.0.attempts;
-            }
-            claimed
-        };
-        assert_eq!(claimed().await as usize, number);
+        takes(SLOW).await;
+        assert_eq!(claimed(&relay).await as usize, number);
         leave.add_permits(1);
     }
 }
