@@ -106,6 +106,14 @@ impl Scene {
         scene
     }
 
+    /// With a delivery each for three users.
+    async fn of_three() -> Self {
+        let scene = Self::new(Order::Fine).await;
+        scene.result("hanako", 2).await;
+        scene.result("jiro", 3).await;
+        scene
+    }
+
     /// The provider approves a user.
     async fn result(&self, name: &str, seed: u64) {
         let store = &self.store;
@@ -314,9 +322,7 @@ async fn a_record_that_stalls_is_waited_for_and_nothing_is_sent_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_comes_along_with_a_record_until_the_worker_is_to_end() {
-    let mut scene = Scene::new(Order::Fine).await;
-    scene.result("hanako", 2).await;
-    scene.result("jiro", 3).await;
+    let mut scene = Scene::of_three().await;
     let deliverer = scene.deliverer();
     let claim = deliverer.claim(1).await.expect("claims").remove(0);
     let permit = deliverer.permits().acquire_owned().await.expect("open");
@@ -338,9 +344,7 @@ async fn the_next_comes_along_with_a_record_until_the_worker_is_to_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_claimed_ahead_is_given_back_when_the_loop_ends() {
-    let mut scene = Scene::new(Order::Fine).await;
-    scene.result("hanako", 2).await;
-    scene.result("jiro", 3).await;
+    let mut scene = Scene::of_three().await;
     let deliverer = scene.deliverer();
     let claim = deliverer.claim(1).await.expect("claims").remove(0);
     let permit = deliverer.permits().acquire_owned().await.expect("open");

@@ -113,8 +113,10 @@ async fn takes(long: Duration) {
     assert!(tokio::time::timeout(long, never).await.is_err());
 }
 
-/// The next four are told at once, the fifth and the sixth each with a leave of its own. Returns once the fifth is out.
-async fn fast_and_then_held(sink: &Sink, leave: &Semaphore) -> [Arc<Semaphore>; 2] {
+/// A relay with one hand whose first five deliveries are told, the sixth is out and the seventh will be, each of these two until it is
+/// given leave.
+async fn at_the_sixth(sink: &Sink) -> (Relay, [Arc<Semaphore>; 2]) {
+    let (relay, leave) = behind(sink, 1).await;
     (0..4).for_each(|_| sink.answers_next(Reply::status(204)));
     let held = [0, 0].map(|none| Arc::new(Semaphore::new(none)));
     for one in &held {
@@ -122,14 +124,13 @@ async fn fast_and_then_held(sink: &Sink, leave: &Semaphore) -> [Arc<Semaphore>; 
     }
     leave.add_permits(1);
     sink.has_received(6).await;
-    held
+    (relay, held)
 }
 
 #[tokio::test]
 async fn what_is_claimed_ahead_is_given_back_by_one_that_becomes_slow() {
     let sink = Sink::start().await;
-    let (relay, leave) = behind(&sink, 1).await;
-    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    let (relay, [sixth, seventh]) = at_the_sixth(&sink).await;
     takes(VERY_SLOW).await;
     sixth.add_permits(1);
     sink.has_received(7).await;
@@ -141,8 +142,7 @@ async fn what_is_claimed_ahead_is_given_back_by_one_that_becomes_slow() {
 #[tokio::test]
 async fn what_is_claimed_ahead_goes_out_with_a_lease_that_is_long_enough() {
     let sink = Sink::start().await;
-    let (relay, leave) = behind(&sink, 1).await;
-    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    let (relay, [sixth, seventh]) = at_the_sixth(&sink).await;
     // More than one timeout, and not yet two.
     relay.advance(secs(400));
     sixth.add_permits(1);
@@ -168,8 +168,7 @@ async fn a_backlog_goes_out_once_each_and_no_more_at_a_time_than_is_allowed() {
 #[tokio::test]
 async fn what_is_claimed_ahead_does_not_go_out_to_one_that_was_paused() {
     let sink = Sink::start().await;
-    let (relay, leave) = behind(&sink, 1).await;
-    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    let (relay, [sixth, seventh]) = at_the_sixth(&sink).await;
     seventh.add_permits(1);
     let paused = relay.store().pause(&ledger(), relay.now()).await;
     assert!(paused.unwrap().holds());
@@ -204,8 +203,7 @@ async fn what_is_claimed_ahead_uses_up_no_attempt_at_one_that_goes_down() {
 #[tokio::test]
 async fn what_is_claimed_ahead_is_given_back_at_the_end() {
     let sink = Sink::start().await;
-    let (mut relay, leave) = behind(&sink, 1).await;
-    let [sixth, seventh] = fast_and_then_held(&sink, &leave).await;
+    let (mut relay, [sixth, seventh]) = at_the_sixth(&sink).await;
     seventh.add_permits(1);
     let store = relay.store();
     let meanwhile = async move {
