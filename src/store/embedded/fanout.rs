@@ -338,7 +338,7 @@ fn deliver_one(txn: &mut Txn<'_>, event: &Event, target: &Target) -> Result<(), 
     }
     let endpoint = target.endpoint.clone();
     let delivery = publishing::fresh(event, endpoint, target.ordered);
-    publishing::enqueue_fresh(txn, delivery)
+    publishing::enqueue(txn, None, delivery)
 }
 
 #[cfg(test)]

@@ -264,7 +264,7 @@ fn again(
         }
         None => None,
     };
-    let delivery = delivery.unwrap_or_else(|| Delivery {
+    let again = delivery.clone().unwrap_or_else(|| Delivery {
         endpoint: order.endpoint.clone(),
         event: event.id,
         line: None,
@@ -278,5 +278,5 @@ fn again(
         last_failure: None,
         state: DeliveryState::Waiting { due: now },
     });
-    publishing::enqueue(txn, delivery.replayed(now, line))
+    publishing::enqueue(txn, delivery.as_ref(), again.replayed(now, line))
 }

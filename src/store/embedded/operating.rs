@@ -150,8 +150,8 @@ fn revive(txn: &mut Txn<'_>, before: Delivery, now: Timestamp) -> Result<Deliver
             }
         }
     }
-    let after = before.revived(now, line, late);
-    publishing::enqueue(txn, after.clone())?;
+    let after = before.clone().revived(now, line, late);
+    publishing::enqueue(txn, Some(&before), after.clone())?;
     Ok(after)
 }
 

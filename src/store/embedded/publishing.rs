@@ -99,13 +99,6 @@ pub(super) fn fresh(event: &Event, endpoint: EndpointName, ordered: bool) -> Del
     }
 }
 
-/// Like [`enqueue`] for a delivery that was not there before.
-pub(super) fn enqueue_fresh(txn: &mut Txn<'_>, mut delivery: Delivery) -> Result<(), StoreError> {
-    let is_first = is_oldest(txn, &mut delivery)?;
-    join(txn, &delivery, is_first)?;
-    tallies::put_delivery(txn, None, delivery)
-}
-
 /// Whether a delivery of an event that is being made is to be the first of its line; if so it notes whether it is the last, too.
 fn comes_first(txn: &mut Txn<'_>, delivery: &mut Delivery) -> Result<bool, StoreError> {
     // Nobody is before the first that is ever told of a user, and nobody waits behind it yet.
@@ -135,13 +128,16 @@ pub(super) fn publish_news(
     publish(txn, event, routing)
 }
 
-/// Stores a pending delivery and puts it in line; the first of its line is due. Nothing newer in its line is under way.
-pub(super) fn enqueue(txn: &mut Txn<'_>, mut delivery: Delivery) -> Result<(), StoreError> {
+/// Stores a pending delivery in the place of what was stored of it before, as one that was settled may be told again, and puts it
+/// in line; the first of its line is due. Nothing newer in its line is under way.
+pub(super) fn enqueue(
+    txn: &mut Txn<'_>,
+    before: Option<&Delivery>,
+    mut delivery: Delivery,
+) -> Result<(), StoreError> {
     let is_first = is_oldest(txn, &mut delivery)?;
     join(txn, &delivery, is_first)?;
-    // One that was settled before may be told again.
-    let before: Option<Delivery> = txn.get(&keys::delivery(delivery.event, &delivery.endpoint))?;
-    tallies::put_delivery(txn, before.as_ref(), delivery)
+    tallies::put_delivery(txn, before, delivery)
 }
 
 /// Whether a delivery is to be the first of its line; whoever was that makes way. It notes whether it is the only one there,

@@ -35,7 +35,7 @@ pub(crate) struct DeliveryV1 {
     state: StateV1,
 }
 
-/// Behind what came before it, whether it is the last of its line.
+/// What version 1 says, and whether it is the last of its line.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DeliveryV2 {
     delivery: DeliveryV1,
