@@ -116,11 +116,6 @@ impl Deliverer {
         self.rates.are_off() && !self.ease().is_ramping()
     }
 
-    /// An attempt ended, and none goes on in its place.
-    fn has_ended(&self) {
-        self.out.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// How long a claim is ours.
     fn lease(&self) -> Duration {
         self.parts.settings.load().sender.timeout() + LEASE_SLACK
@@ -172,20 +167,18 @@ impl Stage for Deliverer {
         let now = self.parts.clock.now();
         let limit = self.ease().allows(limit, self.out.load(Ordering::Relaxed));
         let allowed = self.rates.allow(limit, now);
-        let mut in_hand = Vec::new();
-        while in_hand.len() < allowed
+        let mut claims = Vec::new();
+        while claims.len() < allowed
             && let Some(claim) = self.in_hand(true).await
         {
-            in_hand.push(claim);
+            claims.push(claim);
         }
-        if !in_hand.is_empty() {
-            self.out.fetch_add(in_hand.len(), Ordering::Relaxed);
-            return Ok(in_hand);
+        if claims.is_empty() {
+            let store = &self.parts.store;
+            claims = store
+                .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
+                .await?;
         }
-        let store = &self.parts.store;
-        let claims = store
-            .claim_deliveries(&self.parts.endpoint, now, self.lease(), allowed)
-            .await?;
         self.rates.take(claims.len(), now);
         self.out.fetch_add(claims.len(), Ordering::Relaxed);
         if claims.iter().any(|claim| claim.alone) {

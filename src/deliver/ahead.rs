@@ -6,6 +6,7 @@
 //! batch of it, once little is left in hand, or [`TOGETHER`] later. A failure is recorded at once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -138,54 +139,65 @@ pub(super) struct Sent {
 }
 
 impl Deliverer {
-    /// Makes an attempt and records it, and so on with what is in hand; returns what came along with the last record.
+    /// Makes an attempt and records it, or puts it by for that; returns what goes out next in its place: what is in hand, or what
+    /// came along with the record.
     pub(super) async fn go_on(
         self: Arc<Self>,
         claim: DeliveryClaim,
         permit: OwnedSemaphorePermit,
         hands: &Hands,
     ) -> Option<(DeliveryClaim, OwnedSemaphorePermit)> {
-        let mut claim = claim;
-        let mut sent = self.attempt(&claim).await;
-        loop {
-            let is_heard = sent.outcome.failure.is_none() && !claim.alone;
-            if !is_heard || hands.are_ending() || !self.goes_freely() {
-                break;
-            }
-            let Some(next) = self.in_hand(sent.took <= SLOW).await else {
-                let next = self.record_and_claim(claim, sent, hands).await;
-                if let Some(next) = next {
-                    return Some((next, permit));
-                }
-                self.has_ended();
-                drop(permit);
-                self.is_left(hands).await;
-                return None;
-            };
+        let sent = self.attempt(&claim).await;
+        let is_heard = sent.outcome.failure.is_none() && !claim.alone;
+        if !is_heard || hands.are_ending() || !self.goes_freely() {
+            self.record_and_end(claim, sent, permit, hands).await;
+            return None;
+        }
+        let next = if let Some(next) = self.in_hand(sent.took <= SLOW).await {
             if self.ahead.put_by(claim, sent, self.batch()) {
                 let (own, with) = (Arc::clone(&self), hands.clone());
                 hands.beside(async move { own.record_heard(&with).await });
             }
-            claim = next;
-            sent = self.attempt(&claim).await;
+            Some(next)
+        } else {
+            self.record_and_claim(claim, sent, hands).await
+        };
+        if let Some(next) = next {
+            return Some((next, permit));
         }
+        self.frees(permit);
+        self.is_left(hands).await;
+        None
+    }
+
+    /// Records an attempt in whose place nothing goes on.
+    async fn record_and_end(
+        &self,
+        claim: DeliveryClaim,
+        sent: Sent,
+        permit: OwnedSemaphorePermit,
+        hands: &Hands,
+    ) {
         // What was heard and waits comes before it: failures are counted in a row.
         let mut ended = self.ahead.take_heard();
         ended.push((claim, sent));
         let record = self.record(ended, None);
         if self.ahead.has_none_coming() {
             // Before it is recorded: what that rings for finds this place free, and is claimed behind the record.
-            self.has_ended();
-            drop(permit);
+            self.frees(permit);
             record.await;
         } else {
             // What is in hand, or will be, is claimed already: it waits for how this went.
             record.await;
-            self.has_ended();
-            drop(permit);
+            self.frees(permit);
         }
         self.is_left(hands).await;
-        None
+    }
+
+    /// An attempt ended, and its place is free.
+    fn frees(&self, permit: OwnedSemaphorePermit) {
+        self.out.fetch_sub(1, Ordering::Relaxed);
+        drop(permit);
     }
 
     /// Deliveries in a batch.
